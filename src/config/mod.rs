@@ -1,0 +1,263 @@
+//! The validated configuration. A value of these types has been checked; nothing is validated twice.
+//!
+//! Three steps, three types: the file as written ([`raw`]), every problem in it ([`problem`]), and [`Config`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Everything that a process needs to know, immutable once built.
+#[derive(Debug)]
+pub struct Config {
+    /// Listeners and what a client connection may cost.
+    pub server: Server,
+    /// Clocks and bounds of one stream.
+    pub stream: Stream,
+    /// Limits of the whole gateway, all keys together.
+    pub limits: Limits,
+    /// Virtual keys; empty means that anybody may use the gateway.
+    pub keys: Vec<Key>,
+    /// Providers.
+    pub upstreams: Vec<Upstream>,
+    /// What a model name means, first match wins, exact names before globs.
+    pub routes: Vec<Route>,
+    /// The upstream of requests that name no model (files, batches, stored responses), by position.
+    pub default_upstream: Option<usize>,
+    /// Metrics and health.
+    pub admin: Admin,
+    /// How the process stops.
+    pub drain: Drain,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// An address to listen on or to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP, IPv4 or IPv6; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// A Unix domain socket.
+    Unix(PathBuf),
+}
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where clients connect.
+    pub listen: Vec<Address>,
+    /// Worker threads; `None` is min(cores, cgroup CPU quota).
+    pub workers: Option<usize>,
+    /// Whether each worker is pinned to a core.
+    pub pin: bool,
+    /// Connections over all workers; `None` is a little below half the file limit.
+    pub connections_max: Option<usize>,
+    /// Streams and requests in flight on one worker before it sheds load.
+    pub in_flight_max: usize,
+    /// From the first byte of a request (or the accept) to the end of its head.
+    pub header_timeout: Duration,
+    /// From the end of the head to the end of the request body.
+    pub body_timeout: Duration,
+    /// How long a connection may stay open between two requests.
+    pub idle_timeout: Duration,
+    /// Bytes of a request head, and of the write buffer of an HTTP/1.1 connection.
+    pub header_bytes_max: usize,
+    /// Number of header fields of a request.
+    pub headers_max: usize,
+    /// Bytes of a request body.
+    pub body_bytes_max: usize,
+    /// Concurrent streams of one HTTP/2 connection.
+    pub h2_streams_max: u32,
+    /// Kernel send buffer of a client connection, in bytes (`SO_SNDBUF`; the kernel doubles it).
+    pub send_buffer_bytes: usize,
+    /// TLS, where the TCP listeners shall speak it. Unix sockets never do.
+    pub tls: Option<ServerTls>,
+}
+
+/// `[server.tls]`
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// PEM file of the certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+    /// Oldest protocol version accepted.
+    pub min_version: TlsVersion,
+}
+
+/// A TLS protocol version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2
+    V1_2,
+    /// TLS 1.3
+    V1_3,
+}
+
+/// `[stream]`; `None` is `"off"`.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Silence towards the client after which a comment is sent.
+    pub keep_alive: Option<Duration>,
+    /// When the response head of a stream is sent although the upstream has not answered yet, so that
+    /// keep-alive comments can flow. Later failures are then error events instead of status codes.
+    pub early_head_after: Option<Duration>,
+    /// From the request sent to its first event.
+    pub first_token_timeout: Option<Duration>,
+    /// Silence of the upstream between two reads.
+    pub idle_timeout: Option<Duration>,
+    /// From the request's arrival to the last byte of its answer.
+    pub total_timeout: Option<Duration>,
+    /// How long a client may take none of the bytes that wait for it.
+    pub slow_client_timeout: Option<Duration>,
+    /// Bytes of an incomplete event kept back, so that a break in its middle can still be told as an error
+    /// event. A longer event is passed on in pieces, and a break in it aborts the transfer.
+    pub event_hold_bytes_max: usize,
+}
+
+/// Requests per minute and streams at once; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Requests admitted per minute.
+    pub requests_per_minute: Option<u32>,
+    /// Requests in flight at once, streams included until their last byte.
+    pub streams: Option<u32>,
+}
+
+/// `[[keys]]`: a virtual key. The key itself is not kept, only its digest.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub sha256: [u8; 32],
+    /// Globs (`*` and `?`) of the model names it may use; empty allows every model.
+    pub models: Vec<String>,
+    /// Limits of this key.
+    pub limits: Limits,
+}
+
+/// What an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamKind {
+    /// OpenAI's API, by OpenAI or anybody else.
+    OpenAi,
+    /// The demo upstream inside this process.
+    Demo,
+}
+
+/// HTTP version towards an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// ALPN decides over TLS; HTTP/1.1 without.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, by ALPN or prior knowledge.
+    Http2,
+}
+
+/// `[[upstreams]]`
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Name in routes, logs and metrics.
+    pub name: String,
+    /// Dialect.
+    pub kind: UpstreamKind,
+    /// Where it is, taken apart.
+    pub base: BaseUrl,
+    /// API key sent as `authorization: Bearer`.
+    pub key: Option<SecretString>,
+    /// HTTP version.
+    pub protocol: Protocol,
+    /// Connections of the whole process to it.
+    pub connections_max: usize,
+    /// Streams per HTTP/2 connection (the upstream's own setting counts too).
+    pub h2_streams_max: usize,
+    /// Deadline of name resolution.
+    pub dns_timeout: Duration,
+    /// Deadline of the TCP (or Unix socket) connect.
+    pub connect_timeout: Duration,
+    /// Deadline of the TLS and HTTP/2 handshakes.
+    pub handshake_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Age after which a connection is not used again.
+    pub lifetime_max: Duration,
+    /// Kernel receive buffer, in bytes (`SO_RCVBUF`; the kernel doubles it).
+    pub receive_buffer_bytes: usize,
+    /// PEM file of additional certificate authorities.
+    pub ca_file: Option<PathBuf>,
+    /// Whether `stream_options.include_usage` is added to streams that do not ask for it.
+    pub include_usage: bool,
+}
+
+/// A `base_url` taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// Host name or literal address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Unix socket to connect to instead of `host:port` (`unix:/path/of.sock:/v1`).
+    pub unix: Option<PathBuf>,
+    /// Path prefix without trailing slash, such as `/v1`.
+    pub path: String,
+}
+
+/// `[[routes]]`
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// A model name or a glob.
+    pub model: String,
+    /// In the order in which they are tried.
+    pub targets: Vec<Target>,
+}
+
+/// One target of a route.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Position in [`Config::upstreams`].
+    pub upstream: usize,
+    /// The upstream's name for the model, where it differs.
+    pub model: Option<String>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where metrics and health are served; `None` is off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[drain]`
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// From the signal (readiness red) to the close of the listeners, so that a balancer notices.
+    pub delay: Duration,
+    /// From the close of the listeners to the end of the streams that still run.
+    pub timeout: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A `tracing` filter, such as `info` or `millstream=debug`.
+    pub filter: String,
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// Whether each exchange leaves a line at its end.
+    pub access: bool,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
