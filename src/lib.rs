@@ -11,6 +11,7 @@
 //! The modules stand in reading order: each may import only those above it (`tests/tidy.rs` holds that).
 
 pub mod units;
+pub mod signal;
 pub mod error;
 pub mod config;
 pub mod api;

@@ -1,1 +1,18 @@
-//! TODO room
+//! Threads, sockets and TLS: moves bytes and knows no HTTP.
+//!
+//! One OS thread per core, each with a current-thread runtime; what lives on a worker is `!Send` and stays
+//! there. [`Conn`] is the seam: nothing above it knows which driver moves its bytes.
+
+pub mod affinity;
+mod conn;
+mod epoll;
+pub mod io;
+pub mod listener;
+pub mod load;
+pub mod spawn;
+pub mod tls;
+pub mod worker;
+
+pub use conn::{Conn, Idle, SocketOptions};
+pub use io::Io;
+pub use spawn::spawn;

@@ -1,0 +1,147 @@
+//! The seam between bytes and everything above: one connected stream socket, whichever driver moves its bytes.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::epoll;
+use crate::config::Address;
+
+/// A connected TCP or Unix stream socket, owned by one worker.
+#[derive(Debug)]
+pub struct Conn {
+    /// Bytes read to find out the protocol, given back; handed to the next reader first.
+    unread: Bytes,
+    driver: Driver,
+}
+
+#[derive(Debug)]
+enum Driver {
+    Epoll(epoll::Socket),
+}
+
+/// Kernel settings of a socket. `TCP_NODELAY` is always on and not listed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SocketOptions {
+    /// `SO_RCVBUF` in bytes; the kernel doubles it. `None` leaves the kernel's own tuning on.
+    pub receive_buffer_bytes: Option<usize>,
+}
+
+/// What an unused connection looks like from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Open, with nothing to read.
+    Quiet,
+    /// Open, with bytes that nobody asked for.
+    Data,
+    /// The peer has closed or reset it.
+    Closed,
+}
+
+impl Conn {
+    /// Takes over an accepted TCP socket.
+    ///
+    /// # Errors
+    /// When the socket can't be registered or configured.
+    pub fn from_tcp(fd: OwnedFd) -> io::Result<Self> {
+        epoll::Socket::from_tcp(fd).map(Self::new)
+    }
+
+    /// Takes over an accepted Unix socket.
+    ///
+    /// # Errors
+    /// When the socket can't be registered.
+    pub fn from_unix(fd: OwnedFd) -> io::Result<Self> {
+        epoll::Socket::from_unix(fd).map(Self::new)
+    }
+
+    /// Connects. Without a deadline of its own: the caller has one.
+    ///
+    /// # Errors
+    /// What `connect` says.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the half-open socket.
+    pub async fn connect(address: &Address, options: SocketOptions) -> io::Result<Self> {
+        epoll::Socket::connect(address, options).await.map(Self::new)
+    }
+
+    fn new(socket: epoll::Socket) -> Self {
+        Self { unread: Bytes::new(), driver: Driver::Epoll(socket) }
+    }
+
+    /// Gives bytes back: the next read returns them before anything from the socket.
+    pub fn unread(&mut self, bytes: Bytes) {
+        debug_assert!(self.unread.is_empty(), "only one reader gives back, and only once");
+        self.unread = bytes;
+    }
+
+    /// Ends when the peer has closed its sending side or reset the connection, whether or not anybody reads,
+    /// and whether or not unread bytes lie before the end. Holds no borrow of the connection.
+    pub fn hangup(&self) -> impl Future<Output = ()> + use<> {
+        match &self.driver {
+            Driver::Epoll(socket) => socket.hangup(),
+        }
+    }
+
+    /// Looks at an unused connection without reading from it.
+    pub fn look(&self) -> Idle {
+        if !self.unread.is_empty() {
+            return Idle::Data;
+        }
+        match &self.driver {
+            Driver::Epoll(socket) => socket.look(),
+        }
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let len = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread[..len]);
+            self.unread.advance(len);
+            return Poll::Ready(Ok(()));
+        }
+        match &self.driver {
+            Driver::Epoll(socket) => socket.poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &self.driver {
+            Driver::Epoll(socket) => socket.poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &self.driver {
+            Driver::Epoll(socket) => socket.poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.driver {
+            Driver::Epoll(socket) => Poll::Ready(socket.shutdown()),
+        }
+    }
+}
