@@ -1,1 +1,17 @@
-//! TODO room
+//! Everything between an upstream's frames and the client's: event boundaries, the tap that only looks, the
+//! clocks of a stream, and the one response body type. No sockets.
+
+pub mod body;
+pub mod end;
+pub mod relay;
+pub mod sse;
+pub mod tap;
+pub mod phase;
+mod timers;
+mod window;
+
+pub use body::{Body, Departure};
+pub use end::{Abort, End, Usage};
+pub use phase::PhaseGuard;
+pub use relay::{Answer, Relay, Settings};
+pub use timers::Clocks;

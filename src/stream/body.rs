@@ -1,0 +1,150 @@
+//! The one response body type, from dispatch to the socket. What must know of an exchange's end attaches to
+//! it; the type never grows.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::end::{Abort, End};
+use super::relay::Relay;
+use crate::telemetry::EndReason;
+
+/// A response body: a whole one of the gateway's own, or a relayed one.
+///
+/// However it ends (read to its end, failed, or dropped on the way), everything attached is told exactly
+/// once, and everything attached that is only held (permits, gauges) is dropped right after.
+pub struct Body {
+    kind: Kind,
+    attached: Vec<Box<dyn FnOnce(&End)>>,
+    /// Why it was dropped, if it was; asked of whoever runs the connection.
+    departure: Option<Rc<dyn Departure>>,
+    settled: bool,
+}
+
+/// Knows why a client's connection went away.
+pub trait Departure {
+    /// The reason, when asked after the fact.
+    fn reason(&self) -> EndReason;
+}
+
+enum Kind {
+    Whole(Bytes, u64),
+    Relay(Pin<Box<dyn Relayed>>),
+}
+
+/// What a relay is to its body, whatever it relays from.
+trait Relayed: HttpBody<Data = Bytes, Error = Abort> {
+    fn how_it_ended(&self) -> End;
+}
+
+impl<U> Relayed for Relay<U>
+where
+    Self: HttpBody<Data = Bytes, Error = Abort>,
+{
+    fn how_it_ended(&self) -> End {
+        self.end()
+    }
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::whole(Bytes::new())
+    }
+
+    /// These bytes.
+    pub fn whole(bytes: Bytes) -> Self {
+        let length = bytes.len() as u64;
+        Self::new(Kind::Whole(bytes, length))
+    }
+
+    /// What `relay` brings.
+    pub fn relay<U>(relay: Relay<U>) -> Self
+    where
+        Relay<U>: HttpBody<Data = Bytes, Error = Abort> + 'static,
+    {
+        Self::new(Kind::Relay(Box::pin(relay)))
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, attached: Vec::new(), departure: None, settled: false }
+    }
+
+    /// `told` is called once with the end of the exchange. What it holds is dropped then.
+    pub fn attach(&mut self, told: impl FnOnce(&End) + 'static) {
+        self.attached.push(Box::new(told));
+    }
+
+    /// Where to ask why the body was dropped before its end.
+    pub fn ask_on_drop(&mut self, departure: Rc<dyn Departure>) {
+        self.departure = Some(departure);
+    }
+
+    fn settle(&mut self) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let mut end = match &self.kind {
+            Kind::Whole(rest, length) => End {
+                reason: rest.is_empty().then_some(EndReason::Completed),
+                bytes: length - rest.len() as u64,
+                ..End::default()
+            },
+            Kind::Relay(relay) => relay.how_it_ended(),
+        };
+        if end.reason.is_none() {
+            let departed = self.departure.as_ref().map(|departure| departure.reason());
+            end.reason = Some(departed.unwrap_or(EndReason::ClientCancelled));
+        }
+        for told in self.attached.drain(..) {
+            told(&end);
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+        let frame = match &mut self.kind {
+            Kind::Whole(bytes, _) if bytes.is_empty() => None,
+            Kind::Whole(bytes, _) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Kind::Relay(relay) => ready!(relay.as_mut().poll_frame(cx)),
+        };
+        if !matches!(frame, Some(Ok(_))) || self.is_end_stream() {
+            self.settle();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole(bytes, _) => bytes.is_empty(),
+            Kind::Relay(relay) => relay.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Relay(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("settled", &self.settled).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,45 @@
+//! How an exchange ended, told once to everything attached to its body.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::telemetry::EndReason;
+use crate::units::UpstreamId;
+
+/// The end of one exchange.
+#[derive(Clone, Debug, Default)]
+pub struct End {
+    /// Why it ended. `None` only while it runs.
+    pub reason: Option<EndReason>,
+    /// Whether an event stream was relayed.
+    pub streamed: bool,
+    /// Who answered, if anybody did.
+    pub upstream: Option<UpstreamId>,
+    /// Body bytes handed to the client's connection.
+    pub bytes: u64,
+    /// Events relayed.
+    pub events: u64,
+    /// From the request's arrival to its first token.
+    pub first_token: Option<Duration>,
+    /// As reported by the provider.
+    pub usage: Option<Usage>,
+    /// As reported by the provider, the last one seen.
+    pub finish_reason: Option<Box<str>>,
+}
+
+/// Token counts as a provider reports them, whichever API they came by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Usage {
+    /// Prompt tokens.
+    #[serde(default, alias = "input_tokens")]
+    pub prompt_tokens: Option<u64>,
+    /// Completion tokens.
+    #[serde(default, alias = "output_tokens")]
+    pub completion_tokens: Option<u64>,
+}
+
+/// The transfer must be broken off, not ended: an end would look like success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream was broken off ({0:?})")]
+pub struct Abort(pub EndReason);

@@ -1,0 +1,254 @@
+//! Looks at what is relayed and changes nothing: finish reasons, usage, errors, and the evidence of an end.
+//!
+//! Keys are looked for as quoted strings in the raw bytes. That is exact: inside a JSON string a quote is
+//! escaped, so `"usage"` with both quotes bare is a key or a whole value, never a piece of text.
+
+use memchr::memmem;
+
+use super::end::Usage;
+use super::sse;
+use super::window::Window;
+use crate::api::endpoint::Ending;
+
+/// Bytes of a finish reason worth keeping; the known ones have at most 14.
+const FINISH_REASON_BYTES_MAX: usize = 32;
+
+/// What has been seen of one answer.
+#[derive(Debug)]
+pub struct Tap {
+    ending: Ending,
+    choices: u32,
+    finishes: u32,
+    done: bool,
+    terminal: bool,
+    failed: bool,
+    /// An `id:` field was sent: a comment with a blank line behind it would then be an event of its own to
+    /// some parsers.
+    has_id: bool,
+    sequence_number: u64,
+    finish_reason: Option<Box<str>>,
+    usage: Option<Usage>,
+    /// Only while an answer comes in pieces.
+    window: Option<Box<Window>>,
+}
+
+/// What one event is to the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A comment or an event without data.
+    Nothing,
+    /// Data that is no token yet, such as `response.created`.
+    Preamble,
+    /// Data.
+    Token,
+    /// The chunk without choices that carries the usage and exists only because it was asked for.
+    UsageOnly,
+}
+
+impl Tap {
+    /// For an answer whose end is recognised by `ending`; `choices` is the request's `n`.
+    pub fn new(ending: Ending, choices: u32) -> Self {
+        Self {
+            ending,
+            choices: choices.max(1),
+            finishes: 0,
+            done: false,
+            terminal: false,
+            failed: false,
+            has_id: false,
+            sequence_number: 0,
+            finish_reason: None,
+            usage: None,
+            window: None,
+        }
+    }
+
+    /// One whole event.
+    pub fn event(&mut self, bytes: &[u8]) -> Seen {
+        let event = sse::event(bytes);
+        self.has_id |= event.has_id;
+        let Some(data) = event.data else { return Seen::Nothing };
+        if data.trim_ascii() == b"[DONE]" {
+            self.done = true;
+            return Seen::Nothing;
+        }
+        if event.name == Some(b"error") || begins_with_error(data) {
+            self.failed = true;
+            return Seen::Token;
+        }
+        let usage_only = self.look_for_usage(bytes);
+        match self.ending {
+            Ending::Responses => self.responses_event(bytes),
+            Ending::Chat | Ending::Transfer => {
+                self.chat_event(bytes);
+                if usage_only { Seen::UsageOnly } else { Seen::Token }
+            }
+        }
+    }
+
+    /// A piece of an event that is too long to be held, or of an answer that is no event stream.
+    pub fn piece(&mut self, bytes: &[u8]) {
+        self.window.get_or_insert_default().push(bytes);
+    }
+
+    /// All pieces have been seen. `head` is the beginning of the event they made, empty for other answers.
+    pub fn pieces_end(&mut self, head: &[u8]) {
+        if let Some(mut window) = self.window.take() {
+            self.look_for_usage(window.bytes());
+            if !head.is_empty() {
+                self.event(head);
+            }
+        }
+    }
+
+    /// A whole answer that is no event stream.
+    pub fn whole(&mut self, bytes: &[u8]) {
+        self.look_for_usage(bytes);
+        if let Some(reason) = string_after(bytes, b"\"finish_reason\"") {
+            self.finish_reason = Some(reason);
+        }
+    }
+
+    /// A whole answer where an event stream was promised. True when it is an error in a form that a client
+    /// of the dialect understands.
+    pub fn stray(&mut self, text: &[u8]) -> bool {
+        let is_error = text.trim_ascii_start().starts_with(b"{") && memmem::find(text, b"\"error\"").is_some();
+        self.failed |= is_error;
+        is_error
+    }
+
+    /// Whether what was seen proves that the answer is whole, given that its transfer ended as it should.
+    /// `framed` is false when the transfer's only end mark is the close of the connection, which a cut gives
+    /// as well: then nothing but the dialect's own last word will do.
+    pub fn is_complete(&self, framed: bool) -> bool {
+        if self.done || self.terminal || self.failed {
+            return true;
+        }
+        match self.ending {
+            Ending::Chat => framed && self.finishes >= self.choices,
+            Ending::Responses => false,
+            Ending::Transfer => framed,
+        }
+    }
+
+    /// Whether the dialect's last word has been said, after which a break of the transfer loses nothing.
+    pub fn is_over(&self) -> bool {
+        self.done || self.terminal
+    }
+
+    /// Whether the upstream itself sent an error event.
+    pub fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether any event had an `id` field.
+    pub fn has_id(&self) -> bool {
+        self.has_id
+    }
+
+    /// The number that the next event of a Responses stream would have.
+    pub fn next_sequence_number(&self) -> u64 {
+        self.sequence_number
+    }
+
+    /// As reported.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// The last one seen.
+    pub fn finish_reason(&self) -> Option<&str> {
+        self.finish_reason.as_deref()
+    }
+
+    fn chat_event(&mut self, bytes: &[u8]) {
+        if let Some(reason) = string_after(bytes, b"\"finish_reason\"") {
+            self.finishes += 1;
+            self.finish_reason = Some(reason);
+        } else if memmem::find(bytes, b"\"response.").is_some() {
+            // Some servers speak the Responses form where nobody asked for it.
+            self.responses_event(bytes);
+        }
+    }
+
+    fn responses_event(&mut self, bytes: &[u8]) -> Seen {
+        if let Some(number) = number_after(bytes, b"\"sequence_number\"") {
+            self.sequence_number = number.saturating_add(1);
+        }
+        let mut seen = Seen::Token;
+        for at in memmem::find_iter(bytes, b"\"response.") {
+            let name = &bytes[at + b"\"response.".len()..];
+            let name = &name[..memchr::memchr(b'"', name).unwrap_or(0)];
+            match name {
+                b"completed" | b"failed" | b"incomplete" => {
+                    self.terminal = true;
+                    let name = String::from_utf8_lossy(name);
+                    self.finish_reason = Some(name.into_owned().into_boxed_str());
+                }
+                b"created" | b"in_progress" | b"queued" => seen = Seen::Preamble,
+                _ => {}
+            }
+        }
+        if string_after(bytes, b"\"type\"").as_deref() == Some("error") {
+            self.failed = true;
+        }
+        seen
+    }
+
+    /// Takes the usage object of `bytes`, and says whether they are a chunk that exists for it alone.
+    fn look_for_usage(&mut self, bytes: &[u8]) -> bool {
+        let mut found = false;
+        for at in memmem::find_iter(bytes, b"\"usage\"") {
+            let Some(value) = after_colon(&bytes[at + b"\"usage\"".len()..]) else { continue };
+            if !value.starts_with(b"{") {
+                continue;
+            }
+            let mut values = serde_json::Deserializer::from_slice(value).into_iter::<Usage>();
+            if let Some(Ok(usage)) = values.next() {
+                self.usage = Some(usage);
+                found = true;
+            }
+        }
+        found && has_no_choices(bytes)
+    }
+}
+
+/// What a value is, when a colon (and spaces) stand before it.
+fn after_colon(bytes: &[u8]) -> Option<&[u8]> {
+    Some(bytes.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start())
+}
+
+/// Whether the data is an object whose first key is `error` with an object or a string in it: the form of an
+/// error chunk. (`"error":null` stands in many healthy Responses events.)
+fn begins_with_error(data: &[u8]) -> bool {
+    let Some(rest) = data.trim_ascii_start().strip_prefix(b"{") else { return false };
+    let Some(rest) = rest.trim_ascii_start().strip_prefix(b"\"error\"") else { return false };
+    after_colon(rest).is_some_and(|value| value.starts_with(b"{") || value.starts_with(b"\""))
+}
+
+fn has_no_choices(bytes: &[u8]) -> bool {
+    memmem::find(bytes, b"\"choices\"").is_some_and(|at| {
+        after_colon(&bytes[at + b"\"choices\"".len()..])
+            .and_then(|value| value.strip_prefix(b"["))
+            .is_some_and(|value| value.trim_ascii_start().starts_with(b"]"))
+    })
+}
+
+/// The first string value of `key`, shortened to [`FINISH_REASON_BYTES_MAX`]. `key` has its quotes.
+fn string_after(bytes: &[u8], key: &[u8]) -> Option<Box<str>> {
+    memmem::find_iter(bytes, key).find_map(|at| {
+        let value = after_colon(&bytes[at + key.len()..])?.strip_prefix(b"\"")?;
+        let value = &value[..memchr::memchr(b'"', value)?];
+        let value = &value[..value.len().min(FINISH_REASON_BYTES_MAX)];
+        Some(String::from_utf8_lossy(value).into_owned().into_boxed_str())
+    })
+}
+
+fn number_after(bytes: &[u8], key: &[u8]) -> Option<u64> {
+    let value = after_colon(&bytes[memmem::find(bytes, key)? + key.len()..])?;
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;
