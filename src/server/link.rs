@@ -1,0 +1,144 @@
+//! What is known of one client connection: plain cells, shared by everything that runs on it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use crate::reactor::load::Load;
+use crate::telemetry::{EndReason, Recorder};
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix domain socket, which has no address worth telling.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// One connection's state, read by its watchdog.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: Peer,
+    pub(super) load: Load,
+    pub(super) recorder: Rc<Recorder>,
+    /// Requests whose answers have not ended.
+    in_flight: Cell<usize>,
+    /// When the last exchange ended, or the connection began.
+    idle_since: Cell<Instant>,
+    /// When the first byte of a request head came that is not complete yet (HTTP/1.1 only).
+    head_since: Cell<Option<Instant>>,
+    /// When the socket stopped taking bytes.
+    stalled_since: Cell<Option<Instant>>,
+    /// When the oldest body frame was taken that has not been flushed.
+    unflushed_since: Cell<Option<Instant>>,
+    /// Why the whole connection was cut, if it was.
+    cut: Cell<Option<EndReason>>,
+    /// A request head with both a length and a transfer coding has been read.
+    ambiguous: Cell<bool>,
+}
+
+impl Link {
+    pub(super) fn new(peer: Peer, load: Load, recorder: Rc<Recorder>) -> Rc<Self> {
+        Rc::new(Self {
+            peer,
+            load,
+            recorder,
+            in_flight: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            head_since: Cell::new(None),
+            stalled_since: Cell::new(None),
+            unflushed_since: Cell::new(None),
+            cut: Cell::new(None),
+            ambiguous: Cell::new(false),
+        })
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.get()
+    }
+
+    pub(super) fn exchange_begins(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.head_since.set(None);
+    }
+
+    pub(super) fn exchange_ends(&self) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        if self.in_flight.get() == 0 {
+            self.idle_since.set(Instant::now());
+        }
+    }
+
+    /// Bytes came while no request was being answered.
+    pub(super) fn head_bytes(&self) {
+        if self.head_since.get().is_none() {
+            self.head_since.set(Some(Instant::now()));
+        }
+    }
+
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        self.head_since.get()
+    }
+
+    pub(super) fn idle_since(&self) -> Instant {
+        self.idle_since.get()
+    }
+
+    pub(super) fn stalled(&self) {
+        if self.stalled_since.get().is_none() {
+            self.stalled_since.set(Some(Instant::now()));
+        }
+    }
+
+    pub(super) fn progressed(&self) {
+        self.stalled_since.set(None);
+    }
+
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since.get()
+    }
+
+    pub(super) fn frame_taken(&self, now: Instant) {
+        if self.unflushed_since.get().is_none() {
+            self.unflushed_since.set(Some(now));
+        }
+    }
+
+    /// The connection has had its turn: what was taken is written, unless the socket is full.
+    pub(super) fn turn_ended(&self) {
+        if let Some(since) = self.unflushed_since.take()
+            && self.stalled_since.get().is_none()
+        {
+            self.recorder.forward_delay(since.elapsed());
+        }
+    }
+
+    pub(super) fn cut(&self, reason: EndReason) {
+        self.cut.set(Some(reason));
+    }
+
+    pub(super) fn why_cut(&self) -> Option<EndReason> {
+        self.cut.get()
+    }
+
+    pub(super) fn head_is_ambiguous(&self) {
+        self.ambiguous.set(true);
+    }
+
+    pub(super) fn take_ambiguous(&self) -> bool {
+        self.ambiguous.take()
+    }
+}
