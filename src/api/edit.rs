@@ -7,7 +7,8 @@ use bytes::Bytes;
 use crate::api::request::{Fields, StreamOptions};
 
 /// `body` with the model renamed to `rename` and, if `include_usage`, with `stream_options.include_usage`
-/// true. `fields` must come from a scan of the same `body`. Without an edit the same memory is returned.
+/// true, which only a streamed request may have: OpenAI refuses the option elsewhere. `fields` must come from
+/// a scan of the same `body`. Without an edit the same memory is returned.
 pub fn edit(body: &Bytes, fields: &Fields, rename: Option<&str>, include_usage: bool) -> Bytes {
     let mut splices = Vec::new();
     if let (Some(new), Some(model)) = (rename, &fields.model)
