@@ -1,4 +1,8 @@
 //! The contract that clients see: OpenAI's surfaces, errors and the few request fields that routing needs.
 
+pub mod edit;
 pub mod endpoint;
 pub mod error;
+pub mod form;
+pub mod models;
+pub mod request;

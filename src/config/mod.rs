@@ -2,6 +2,8 @@
 //!
 //! Three steps, three types: the file as written ([`raw`]), every problem in it ([`problem`]), and [`Config`].
 
+pub mod pattern;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,1 +1,4 @@
-//! TODO room
+//! What a model name means: from the name to a route, and from the route to the order of its targets.
+
+pub mod pick;
+pub mod table;
