@@ -79,8 +79,11 @@ pub(super) fn lines_dropped() -> u64 {
 impl Drop for Flush {
     fn drop(&mut self) {
         let (done, written) = mpsc::sync_channel(1);
-        // With a full queue and a stuck writer there is nothing to wait for.
-        if self.queue.try_send(Message::Flush(done)).is_ok() {
+        let queue = self.queue.clone();
+        // Sending waits while the queue is full, and for ever if the writer is stuck; so a thread waits that
+        // the end of the process takes along.
+        let asked = thread::Builder::new().spawn(move || queue.send(Message::Flush(done)));
+        if asked.is_ok() {
             written.recv_timeout(FLUSH_TIMEOUT).ok();
         }
     }
@@ -168,10 +171,10 @@ fn write_all(messages: &Receiver<Message>, sink: &mut impl Write, dropped: &Atom
 mod tests {
     use serde_json::Value;
 
-    use super::super::EndReason;
-    use super::super::access::AccessRecord;
     use super::*;
     use crate::api::endpoint::Endpoint;
+    use crate::telemetry::EndReason;
+    use crate::telemetry::access::AccessRecord;
 
     /// What `speak` logs under `config`, as it would be written.
     fn logged(config: &Log, color: bool, speak: impl FnOnce()) -> String {
@@ -301,8 +304,9 @@ mod tests {
     #[test]
     fn a_flush_waits_for_what_was_said_before() {
         static NONE_DROPPED: AtomicU64 = AtomicU64::new(0);
-        let (queue, messages) = mpsc::sync_channel(4);
+        let (queue, messages) = mpsc::sync_channel(1);
         let writer = LossyWriter { queue: queue.clone(), dropped: &NONE_DROPPED };
+        // The queue is full, so the flush has to wait for its place in it.
         (&writer).write_all(b"last words\n").unwrap();
         let written = thread::scope(|threads| {
             let written = threads.spawn(move || {

@@ -1,7 +1,7 @@
 //! What is counted and measured, and the log. Counters live in one shard per worker and are summed at scrape.
 //!
 //! A worker writes to its own [`Recorder`] and waits for nobody; a scrape, on another thread, reads all of
-//! them. [`metrics`] lists every family.
+//! them. Every family is listed in `metrics.rs`.
 
 pub mod access;
 pub mod health;
