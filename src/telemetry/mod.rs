@@ -1,12 +1,37 @@
 //! What is counted and measured, and the log. Counters live in one shard per worker and are summed at scrape.
+//!
+//! A worker writes to its own [`Recorder`] and waits for nobody; a scrape, on another thread, reads all of
+//! them. Every family is listed in `metrics.rs`.
+
+pub mod access;
+pub mod health;
+pub mod log;
+mod collect;
+mod labels;
+mod metrics;
+mod process;
+mod recorder;
+mod series;
+mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::api::endpoint::Endpoint;
+use prometheus::{Registry, TextEncoder};
+
 use crate::config::Config;
-use crate::units::{KeyId, RouteId, UpstreamId};
+
+use self::collect::Scrape;
+use self::labels::{Names, Value};
+pub use self::recorder::Recorder;
+use self::series::Series;
+use self::shard::{Layout, Shard};
+
+/// Media type of [`Telemetry::encode`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Where a stream or request is in its life (`millstream_streams_active{phase}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,85 +124,79 @@ pub enum FailurePhase {
 
 /// The whole process's metrics: shards, names and the encoder. One per process; shared by all threads.
 #[derive(Debug)]
-pub struct Telemetry {}
+pub struct Telemetry {
+    shared: Arc<Shared>,
+    registry: Registry,
+}
 
-/// One worker's recorder. Not `Send`: each worker gets its own and shares it by `Rc`.
+/// What recorders and the scrape have in common.
 #[derive(Debug)]
-pub struct Recorder {}
+struct Shared {
+    names: Names,
+    layout: Arc<Layout>,
+    /// One per worker.
+    shards: Vec<Arc<Shard>>,
+    /// The workers' indices as label values.
+    workers: Vec<String>,
+    series: Arc<Series>,
+    draining: AtomicBool,
+}
 
 impl Telemetry {
     /// Label values are taken from `config`, once; `workers` is the number of shards.
-    pub fn new(_config: &Config, _workers: usize) -> Arc<Self> {
-        Arc::new(Self {})
+    pub fn new(config: &Config, workers: usize) -> Arc<Self> {
+        Self::with_names(Names::new(config), workers)
     }
 
-    /// The recorder of the worker with this index.
-    pub fn recorder(self: &Arc<Self>, _worker: usize) -> Rc<Recorder> {
-        Rc::new(Recorder {})
+    /// For the tests of any room: one upstream, one route and one key.
+    #[cfg(test)]
+    pub(crate) fn for_tests(workers: usize) -> Arc<Self> {
+        let names = |name: &str| vec![name.to_owned()];
+        Self::with_names(Names { upstreams: names("up"), routes: names("model"), keys: names("key") }, workers)
+    }
+
+    fn with_names(names: Names, workers: usize) -> Arc<Self> {
+        let layout = Arc::new(Layout::new(names.upstreams.len()));
+        let shared = Arc::new(Shared {
+            names,
+            shards: (0..workers).map(|_| Arc::new(Shard::new(Arc::clone(&layout)))).collect(),
+            layout,
+            workers: (0..workers).map(|worker| worker.to_string()).collect(),
+            series: Arc::default(),
+            draining: AtomicBool::new(false),
+        });
+        let registry = Registry::new();
+        registry
+            .register(Box::new(Scrape::new(Arc::clone(&shared))))
+            .expect("an empty registry takes a list of distinct families");
+        Arc::new(Self { shared, registry })
+    }
+
+    /// The recorder of the worker with this index. A worker has one and shares it by `Rc`: increments are
+    /// lost if two threads record to the same shard.
+    ///
+    /// # Panics
+    /// When there is no such worker.
+    pub fn recorder(self: &Arc<Self>, worker: usize) -> Rc<Recorder> {
+        Rc::new(Recorder::new(Arc::clone(&self.shared.shards[worker]), Arc::clone(&self.shared.series)))
     }
 
     /// The text exposition of everything, for a scrape.
     pub fn encode(&self) -> String {
-        String::new()
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .expect("a registry leaves empty families out, and strings take every write")
     }
 
     /// Says whether the process drains (`millstream_draining`).
-    pub fn set_draining(&self, _draining: bool) {}
+    pub fn set_draining(&self, draining: bool) {
+        self.shared.draining.store(draining, Ordering::Relaxed);
+    }
 }
 
-#[expect(clippy::unused_self, reason = "the interface, before its implementation")]
-impl Recorder {
-    /// A client connection was opened on this worker.
-    pub fn connection_opened(&self) {}
-    /// A client connection was closed on this worker.
-    pub fn connection_closed(&self) {}
-    /// A connection was refused at the connection cap.
-    pub fn connection_refused(&self) {}
-    /// `accept` failed, for want of descriptors (`true`) or otherwise.
-    pub fn accept_failed(&self, _out_of_descriptors: bool) {}
-    /// An accepted connection was handed to a less loaded worker.
-    pub fn connection_handed_over(&self) {}
-    /// The exchange's phase changed; `None` is 'not there'. Gauge: the caller keeps the pairs balanced.
-    pub fn phase_changed(&self, _from: Option<Phase>, _to: Option<Phase>) {}
-    /// An exchange was answered: once per request, at the end of its body.
-    pub fn request_ended(
-        &self,
-        _endpoint: Option<Endpoint>,
-        _route: Option<RouteId>,
-        _upstream: Option<UpstreamId>,
-        _key: Option<KeyId>,
-        _status: u16,
-        _elapsed: Duration,
-    ) {
+impl EndReason {
+    /// Its word in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        Self::VALUES[self.position()]
     }
-    /// A stream ended: once per streamed exchange.
-    pub fn stream_ended(&self, _endpoint: Endpoint, _reason: EndReason) {}
-    /// From the request's arrival to its first event.
-    pub fn first_token(&self, _upstream: UpstreamId, _after: Duration) {}
-    /// Between two events (or groups of events read at once) of one stream.
-    pub fn chunk_gap(&self, _upstream: UpstreamId, _gap: Duration) {}
-    /// Events relayed.
-    pub fn chunks(&self, _upstream: UpstreamId, _count: u64) {}
-    /// From a chunk read off the upstream socket to it being written to the client's.
-    pub fn forward_delay(&self, _delay: Duration) {}
-    /// The gateway's own share of a request's time.
-    pub fn overhead(&self, _stage: Stage, _time: Duration) {}
-    /// Tokens, as the provider reported them.
-    pub fn tokens(&self, _upstream: UpstreamId, _direction: Direction, _count: u64) {}
-    /// Connections to an upstream changed in number.
-    pub fn upstream_connections(&self, _upstream: UpstreamId, _state: ConnectionState, _delta: i64) {}
-    /// A new connection to an upstream was made in this time.
-    pub fn upstream_connected(&self, _upstream: UpstreamId, _time: Duration) {}
-    /// An attempt failed before a response head.
-    pub fn upstream_failed(&self, _upstream: UpstreamId, _phase: FailurePhase) {}
-    /// The request went to another target than the first.
-    pub fn fallback(&self, _from: UpstreamId) {}
-    /// A limit said yes or no.
-    pub fn limit_decided(&self, _limit: LimitKind, _allowed: bool) {}
-    /// A worker shed a request because it is full.
-    pub fn request_shed(&self) {}
-    /// From a client's hang-up noticed to the upstream connection closed or reset.
-    pub fn cancel_propagated(&self, _after: Duration) {}
-    /// How long one turn of the event loop took (sampled).
-    pub fn loop_turn(&self, _time: Duration) {}
 }
