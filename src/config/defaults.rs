@@ -1,6 +1,6 @@
 //! Every default beside its reason, with the least and the most that is accepted.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// A setting: what it is when the file is silent, and the bounds of what the file may say.
@@ -31,7 +31,7 @@ const MIB: usize = 1024 * KIB;
 const GIB: usize = 1024 * MIB;
 
 /// `server.listen`: loopback, because an open gateway spends the owner's money for whoever reaches it.
-pub(super) const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// `server.workers`: the default, `auto`, is decided at start; 1024 is more cores than one machine has.
 pub(super) const WORKERS: Setting<usize, ()> = Setting { default: (), least: 1, most: 1024 };
 /// `server.pin`: a worker that stays on its core keeps its caches, and streams are evenly spread anyway.
@@ -103,7 +103,7 @@ pub(super) const RECEIVE_BUFFER: Setting<usize> = Setting { default: 64 * KIB, l
 pub(super) const INCLUDE_USAGE: bool = true;
 
 /// `admin.listen`: loopback, because metrics tell who uses what.
-pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
 /// `drain.delay`: a balancer's readiness check has seen red after this long.
 pub(super) const DRAIN_DELAY: Clock = Clock { default: s(5), least: s(0), most: s(300) };

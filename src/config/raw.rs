@@ -82,7 +82,7 @@ impl<'d> Table<'d> {
         Some(Value {
             document: self.document,
             path: join(&self.path, key),
-            value: value.get_ref(),
+            node: value.get_ref(),
             span: value.span(),
         })
     }
@@ -97,10 +97,10 @@ impl<'d> Table<'d> {
     }
 
     /// Takes the table `key`.
-    pub(super) fn table(&mut self, key: &'static str) -> Table<'d> {
+    pub(super) fn table(&mut self, key: &'static str) -> Self {
         let value = self.take(key);
         let found = value.as_ref().and_then(|value| value.table(&format!("write [{}]", value.path)));
-        found.unwrap_or_else(|| Table {
+        found.unwrap_or_else(|| Self {
             document: self.document,
             path: join(&self.path, key),
             span: 0..0,
@@ -110,16 +110,14 @@ impl<'d> Table<'d> {
     }
 
     /// Takes the array of tables `key`.
-    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Table<'d>> {
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Self> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let remedy = format!("write [[{}]]", value.path);
-        match value.value {
-            DeValue::Array(_) => value.elements().iter().filter_map(|element| element.table(&remedy)).collect(),
-            _ => {
-                value.refuse_unseen("expected an array of tables".to_owned(), remedy);
-                Vec::new()
-            }
+        if !matches!(value.node, DeValue::Array(_)) {
+            value.refuse_unseen("expected an array of tables".to_owned(), remedy);
+            return Vec::new();
         }
+        value.elements().iter().filter_map(|element| element.table(&remedy)).collect()
     }
 
     /// Records a problem of `key` in this table, at the place of the table.
@@ -157,14 +155,14 @@ impl Drop for Table<'_> {
 pub(super) struct Value<'d> {
     document: &'d Document<'d>,
     path: String,
-    value: &'d DeValue<'d>,
+    node: &'d DeValue<'d>,
     span: Range<usize>,
 }
 
 impl<'d> Value<'d> {
     /// The value as TOML sees it.
     pub(super) fn raw(&self) -> &'d DeValue<'d> {
-        self.value
+        self.node
     }
 
     /// The document that the value stands in.
@@ -174,7 +172,7 @@ impl<'d> Value<'d> {
 
     /// Records a problem and repeats the value as written (unless it is a whole array or table).
     pub(super) fn refuse(&self, what: String, remedy: String) {
-        let written = match self.value {
+        let written = match self.node {
             DeValue::Array(_) | DeValue::Table(_) => None,
             _ => self.document.text.get(self.span.clone()).map(one_line),
         };
@@ -188,7 +186,7 @@ impl<'d> Value<'d> {
 
     /// The string with its variables filled in; anything else is a problem.
     pub(super) fn text(&self) -> Option<String> {
-        let DeValue::String(text) = self.value else {
+        let DeValue::String(text) = self.node else {
             self.refuse("expected a string".to_owned(), String::new());
             return None;
         };
@@ -205,18 +203,18 @@ impl<'d> Value<'d> {
 
     /// The elements of an array; any other value counts as its own only element.
     pub(super) fn elements(&self) -> Vec<Self> {
-        let DeValue::Array(array) = self.value else { return vec![self.clone()] };
+        let DeValue::Array(array) = self.node else { return vec![self.clone()] };
         let element = |(index, element): (usize, &'d toml::Spanned<DeValue<'d>>)| {
             let mut path = self.path.clone();
             write!(path, "[{index}]").expect("a String takes everything");
-            Self { document: self.document, path, value: element.get_ref(), span: element.span() }
+            Self { document: self.document, path, node: element.get_ref(), span: element.span() }
         };
         array.iter().enumerate().map(element).collect()
     }
 
     /// The table that this value is; anything else is a problem that `remedy` cures.
     pub(super) fn table(&self, remedy: &str) -> Option<Table<'d>> {
-        let DeValue::Table(table) = self.value else {
+        let DeValue::Table(table) = self.node else {
             self.refuse_unseen("expected a table".to_owned(), remedy.to_owned());
             return None;
         };

@@ -94,8 +94,8 @@ fn limits(f: &mut fmt::Formatter<'_>, limits: Limits) -> fmt::Result {
 
 fn key(f: &mut fmt::Formatter<'_>, key: &Key) -> fmt::Result {
     writeln!(f, "\n[[keys]]\nname = {}", quoted(&key.name))?;
-    let [a, b, c, d, ..] = key.sha256;
-    writeln!(f, "# sha256 = \"{a:02x}{b:02x}{c:02x}{d:02x}…\"")?;
+    let [first, second, third, fourth, ..] = key.sha256;
+    writeln!(f, "# sha256 = \"{first:02x}{second:02x}{third:02x}{fourth:02x}…\"")?;
     if !key.models.is_empty() {
         let models: Vec<String> = key.models.iter().map(|model| quoted(model)).collect();
         writeln!(f, "models = [{}]", models.join(", "))?;
