@@ -49,8 +49,7 @@ struct CommandLine {
     /// Form of log lines, instead of the configured one.
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<Format>,
-    /// Log filter such as `info` or `info,millstream=debug`, instead of the configured one.
-    #[arg(long, global = true, value_name = "FILTER", value_parser = log_filter)]
+    #[arg(help = "Log filter such as info or info,millstream=debug, instead of the configured one", long, global = true, value_name = "FILTER", value_parser = log_filter)]
     log: Option<String>,
 }
 
@@ -78,18 +77,19 @@ enum Command {
 
 #[derive(Args, Clone, Debug)]
 struct Source {
-    /// Configuration file; `MILLSTREAM_CONFIG` names it too.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(help = "Configuration file; MILLSTREAM_CONFIG names it too", short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 struct Demo {
-    /// Where clients connect: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path.sock`.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(
+        help = "Where clients connect: 127.0.0.1:8080, [::1]:8080 or unix:/path.sock",
+        long,
+        value_name = "ADDRESS"
+    )]
     listen: Option<Address>,
-    /// Where metrics and health are served: an address, or `off`.
-    #[arg(long, value_name = "ADDRESS", value_parser = admin_address)]
+    #[arg(help = "Where metrics and health are served: an address, or off", long, value_name = "ADDRESS", value_parser = admin_address)]
     admin_listen: Option<Admin>,
     /// Worker threads.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -104,8 +104,7 @@ struct Demo {
 
 #[derive(Args, Debug)]
 struct Init {
-    /// Where to write, or `-` for the standard output.
-    #[arg(default_value = "config.toml")]
+    #[arg(help = "Where to write, or - for the standard output", default_value = "config.toml")]
     path: PathBuf,
     /// Replace a file that exists.
     #[arg(long)]

@@ -1,5 +1,7 @@
 //! From the file as written to [`Config`]: the order of the sections, and the sections too small for a file.
 
+use std::collections::HashSet;
+
 use toml::de::DeTable;
 use tracing_subscriber::EnvFilter;
 
@@ -148,19 +150,17 @@ pub(super) fn bounded<'d>(root: &mut Table<'d>, key: &'static str) -> Vec<Table<
     tables
 }
 
-/// The name of one entry of a list, which no earlier entry has: `seen` holds theirs.
-pub(super) fn unique_name(table: &mut Table<'_>, example: &str, seen: &mut Vec<Option<String>>) -> String {
-    let name = table.require("name", example).and_then(|value| {
+/// The name of one entry of a list, which no earlier entry has: `seen` holds theirs. `None` after a problem.
+pub(super) fn unique_name(table: &mut Table<'_>, example: &str, seen: &mut HashSet<String>) -> Option<String> {
+    table.require("name", example).and_then(|value| {
         let name = value.text()?;
         if let Err((what, remedy)) = is_name(&name) {
             value.refuse(what, remedy);
             return None;
         }
-        if seen.iter().flatten().any(|earlier| *earlier == name) {
+        if !seen.insert(name.clone()) {
             value.refuse("an earlier entry has the same name".to_owned(), "choose another name".to_owned());
         }
         Some(name)
-    });
-    seen.push(name.clone());
-    name.unwrap_or_default()
+    })
 }

@@ -1,5 +1,7 @@
 //! `[[keys]]`: virtual keys. Each is hashed as soon as it is read, and only the digest is kept.
 
+use std::collections::{HashMap, HashSet};
+
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
@@ -12,10 +14,11 @@ const KEY_CHARS_MIN: usize = 16;
 
 /// Every virtual key of the file.
 pub(super) fn keys(root: &mut Table<'_>) -> Vec<Key> {
-    let mut names = Vec::new();
+    let mut names = HashSet::new();
+    let mut digests: HashMap<[u8; 32], String> = HashMap::new();
     let mut keys: Vec<Key> = Vec::new();
     for mut table in bounded(root, "keys") {
-        let name = unique_name(&mut table, "\"team-a\"", &mut names);
+        let name = unique_name(&mut table, "\"team-a\"", &mut names).unwrap_or_default();
         let models = table.take("models").map(|value| globs(&value)).unwrap_or_default();
         let limits = limits(&mut table);
         let Ok((sha256, place)) = digest(&mut table) else {
@@ -23,12 +26,11 @@ pub(super) fn keys(root: &mut Table<'_>) -> Vec<Key> {
             keys.push(Key { name, sha256: [0; 32], models, limits });
             continue;
         };
-        if let Some(earlier) = keys.iter().find(|earlier| earlier.sha256 == sha256) {
-            place.refuse_unseen(
-                format!("\"{}\" has the same key", earlier.name),
-                "give each its own key".to_owned(),
-            );
+        if let Some(earlier) = digests.get(&sha256) {
+            let what = format!("\"{earlier}\" has the same key");
+            place.refuse_unseen(what, "give each its own key".to_owned());
         }
+        digests.insert(sha256, name.clone());
         keys.push(Key { name, sha256, models, limits });
     }
     keys
@@ -51,7 +53,7 @@ fn digest<'d>(table: &mut Table<'d>) -> Result<([u8; 32], Value<'d>), ()> {
             Ok((Sha256::digest(secret.as_bytes()).into(), place))
         }
         (None, Some(place)) => {
-            let Some(digest) = from_hex(&place.text().ok_or(())?) else {
+            let Some(digest) = from_hex(&place.text_unseen().ok_or(())?) else {
                 // Not repeated: somebody may have written the key itself.
                 let remedy = "make one with: printf %s \"$KEY\" | sha256sum";
                 place.refuse_unseen("not a digest of 64 hexadecimal digits".to_owned(), remedy.to_owned());

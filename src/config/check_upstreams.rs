@@ -1,14 +1,21 @@
 //! `[[upstreams]]`
 
+use std::collections::HashSet;
+
 use super::check::{bounded, unique_name};
 use super::raw::{Table, Value};
 use super::{BaseUrl, Protocol, Upstream, UpstreamKind, defaults, secret};
 
 /// Every upstream of the file, and their names (`None` where the name itself is a problem).
 pub(super) fn upstreams(root: &mut Table<'_>) -> (Vec<Upstream>, Vec<Option<String>>) {
-    let mut names = Vec::new();
-    let upstreams: Vec<Upstream> =
-        bounded(root, "upstreams").iter_mut().map(|table| upstream(table, &mut names)).collect();
+    let mut seen = HashSet::new();
+    let (upstreams, names): (Vec<Upstream>, Vec<Option<String>>) = bounded(root, "upstreams")
+        .iter_mut()
+        .map(|table| {
+            let name = unique_name(table, "\"openai\"", &mut seen);
+            (upstream(table, name.clone().unwrap_or_default()), name)
+        })
+        .unzip();
     if upstreams.is_empty() {
         let remedy = "add [[upstreams]] with a name, a base_url and a key_env, or try: millstream demo";
         root.refuse("upstreams", "there is none".to_owned(), remedy.to_owned());
@@ -16,8 +23,7 @@ pub(super) fn upstreams(root: &mut Table<'_>) -> (Vec<Upstream>, Vec<Option<Stri
     (upstreams, names)
 }
 
-fn upstream(table: &mut Table<'_>, names: &mut Vec<Option<String>>) -> Upstream {
-    let name = unique_name(table, "\"openai\"", names);
+fn upstream(table: &mut Table<'_>, name: String) -> Upstream {
     let kinds = [("openai", UpstreamKind::OpenAi), ("demo", UpstreamKind::Demo)];
     let kind = table.choice("kind", &kinds, UpstreamKind::OpenAi);
     let (base, key, ca_file) = match kind {
@@ -53,7 +59,7 @@ fn upstream(table: &mut Table<'_>, names: &mut Vec<Option<String>>) -> Upstream 
 
 /// `base_url`, not repeated in problems because it may hold a password.
 fn base_url(value: &Value<'_>) -> Option<BaseUrl> {
-    let base = value.text()?.parse();
+    let base = value.text_unseen()?.parse();
     base.map_err(|what| {
         value.refuse_unseen(what, "write such as \"https://api.openai.com/v1\"".to_owned());
     })

@@ -186,15 +186,24 @@ impl<'d> Value<'d> {
 
     /// The string with its variables filled in; anything else is a problem.
     pub(super) fn text(&self) -> Option<String> {
+        self.expand(Self::refuse)
+    }
+
+    /// As [`Value::text`], for a string beside or instead of which somebody may have written a secret.
+    pub(super) fn text_unseen(&self) -> Option<String> {
+        self.expand(Self::refuse_unseen)
+    }
+
+    fn expand(&self, refuse: fn(&Self, String, String)) -> Option<String> {
         let DeValue::String(text) = self.node else {
-            self.refuse("expected a string".to_owned(), String::new());
+            refuse(self, "expected a string".to_owned(), String::new());
             return None;
         };
         match self.document.env.expand(text) {
             Ok(text) => Some(text),
             Err(faults) => {
                 for (what, remedy) in faults {
-                    self.refuse(what, remedy);
+                    refuse(self, what, remedy);
                 }
                 None
             }

@@ -51,7 +51,7 @@ pub(super) fn read<'d>(
 
 /// The secret in the variable that `value` names.
 fn from_variable(value: &Value<'_>) -> Result<SecretString, ()> {
-    let name = value.text().ok_or(())?;
+    let name = value.text_unseen().ok_or(())?;
     // Somebody may have written the key itself, so only what looks like the name of a variable is repeated.
     if !is_variable_name(&name) {
         let remedy = "write the variable's name, not the key: key_env = \"OPENAI_API_KEY\"";
@@ -68,7 +68,7 @@ fn from_variable(value: &Value<'_>) -> Result<SecretString, ()> {
 
 /// The secret in the file that `value` names, less its final line break.
 fn from_file(value: &Value<'_>) -> Result<SecretString, ()> {
-    let written = value.text().ok_or(())?;
+    let written = value.text_unseen().ok_or(())?;
     let path = value.document().resolve(&written);
     let mut secret = match read_bounded(&path) {
         Ok(secret) => secret,

@@ -97,6 +97,21 @@ fn a_secret_in_the_file_is_not_repeated() {
 }
 
 #[test]
+fn a_secret_with_a_dollar_or_of_another_type_is_not_repeated_either() {
+    refuse(
+        "[[upstreams]]\nname = \"u\"\nbase_url = \"http://me:canary$@h/v1\"\nkey_env = \"sk$canary\"\n\
+         [[keys]]\nname = \"k\"\nkey_file = [\"canary\"]\n",
+        &[
+            "config.toml:3:12: upstreams[0].base_url: a lone \"$\" means nothing; \
+             write ${NAME} for a variable or $$ for a dollar",
+            "config.toml:4:11: upstreams[0].key_env: a lone \"$\" means nothing; \
+             write ${NAME} for a variable or $$ for a dollar",
+            "config.toml:7:12: keys[0].key_file: expected a string",
+        ],
+    );
+}
+
+#[test]
 fn values_of_the_wrong_type_or_out_of_bounds_are_all_told() {
     refuse_after_minimal(
         "[server]\nworkers = \"many\"\npin = 1\nin_flight_max = -1\nheader_timeout = 30\nbody_timeout = \"soon\"\n\
