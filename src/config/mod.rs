@@ -1,14 +1,63 @@
 //! The validated configuration. A value of these types has been checked; nothing is validated twice.
 //!
-//! Three steps, three types: the file as written ([`raw`]), every problem in it ([`problem`]), and [`Config`].
+//! Three steps: the file as written, with its places (`raw`); every [`Problem`] in it, not only the first
+//! (`check`); and [`Config`].
+//!
+//! What a file may leave out: every setting (`defaults` has each with its reason), `[[keys]]` (the gateway is
+//! then open, which is refused on addresses other than loopback unless `server.open = true`), and
+//! `[[routes]]` (every model then goes to the first upstream). It needs at least one `[[upstreams]]`.
 
-pub mod pattern;
+mod defaults;
+mod problem;
+mod env;
+mod raw;
+mod scalar;
+mod address;
+mod secret;
+mod check;
+mod check_server;
+mod check_keys;
+mod check_upstreams;
+mod check_routes;
+mod builtin;
+mod summary;
+#[cfg(test)]
+mod tests;
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+pub use self::builtin::{demo, from_env};
+pub use self::check::check_log_filter;
+pub use self::env::Env;
+pub use self::problem::Problem;
+pub use self::summary::Summary;
+
+/// Reads and checks the file at `path`. Relative paths in it are relative to its directory.
+///
+/// # Errors
+/// Every problem of the file in the order of its lines; one without a line when it cannot be read.
+pub fn load(path: &Path, env: &Env) -> Result<Config, Vec<Problem>> {
+    let name = path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) => parse(&text, &name, env),
+        Err(error) => Err(vec![Problem::of_file(&name, format!("cannot be read: {error}"))]),
+    }
+}
+
+/// Checks the `text` of a configuration file; `file_name` stands in problems, and its directory is where
+/// relative paths begin.
+///
+/// # Errors
+/// Every problem of the text in the order of its lines.
+pub fn parse(text: &str, file_name: &str, env: &Env) -> Result<Config, Vec<Problem>> {
+    check::parse(text, file_name, env)
+}
 
 /// Everything that a process needs to know, immutable once built.
 #[derive(Debug)]
@@ -33,6 +82,15 @@ pub struct Config {
     pub drain: Drain,
     /// What is logged, and how.
     pub log: Log,
+    /// Behaviour of the demo upstreams.
+    pub demo: DemoSettings,
+}
+
+impl Config {
+    /// The resolved configuration in the form of the file, for people; secrets are left out.
+    pub fn summary(&self) -> Summary<'_> {
+        Summary(self)
+    }
 }
 
 /// An address to listen on or to connect to.
@@ -262,4 +320,20 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `[demo]`: how the demo upstream answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DemoSettings {
+    /// Tokens per second of one stream.
+    pub tokens_per_second: f64,
+    /// Start of the pseudo-random choices: the same seed gives the same answers.
+    pub seed: u64,
+    /// From the request to the first token.
+    pub first_token: Duration,
+}
+
+impl DemoSettings {
+    /// The speeds that are accepted, in tokens per second.
+    pub const TOKENS_PER_SECOND: RangeInclusive<f64> = 0.1..=100_000.0;
 }

@@ -1,0 +1,126 @@
+//! Every default beside its reason, with the least and the most that is accepted.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// A setting: what it is when the file is silent, and the bounds of what the file may say.
+pub(super) struct Setting<T, D = T> {
+    /// Value of a file that does not name it.
+    pub(super) default: D,
+    /// Least value accepted.
+    pub(super) least: T,
+    /// Greatest value accepted.
+    pub(super) most: T,
+}
+
+type Clock = Setting<Duration>;
+type OptionalClock = Setting<Duration, Option<Duration>>;
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn s(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const HOUR: Duration = s(3600);
+const DAY: Duration = s(24 * 3600);
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+
+/// `server.listen`: loopback, because an open gateway spends the owner's money for whoever reaches it.
+pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// `server.workers`: the default, `auto`, is decided at start; 1024 is more cores than one machine has.
+pub(super) const WORKERS: Setting<usize, ()> = Setting { default: (), least: 1, most: 1024 };
+/// `server.pin`: a worker that stays on its core keeps its caches, and streams are evenly spread anyway.
+pub(super) const PIN: bool = true;
+/// `server.connections_max`: the default, `auto`, follows the file limit.
+pub(super) const CONNECTIONS_MAX: Setting<usize, ()> = Setting { default: (), least: 1, most: 10_000_000 };
+/// `server.in_flight_max`: per worker. At some 30 KiB a stream, 600 MiB; far above it one core cannot keep up.
+pub(super) const IN_FLIGHT_MAX: Setting<usize> = Setting { default: 20_000, least: 1, most: 1_000_000 };
+/// `server.header_timeout`: a real client sends its head in one packet; slower ones are attacks or broken.
+pub(super) const HEADER_TIMEOUT: Clock = Clock { default: s(10), least: ms(100), most: s(300) };
+/// `server.body_timeout`: 32 MiB in a minute is 4.5 Mbit/s, within reach of a phone.
+pub(super) const BODY_TIMEOUT: Clock = Clock { default: s(60), least: ms(100), most: HOUR };
+/// `server.idle_timeout`: above the 60 s of common balancers, so that they close first and never race us.
+pub(super) const IDLE_TIMEOUT: Clock = Clock { default: s(75), least: s(1), most: DAY };
+/// `server.header_bytes_max`: heads are a few KiB. The least is what HTTP/1.1 needs for its buffer.
+pub(super) const HEADER_BYTES_MAX: Setting<usize> = Setting { default: 32 * KIB, least: 8 * KIB, most: MIB };
+/// `server.headers_max`: what other servers use.
+pub(super) const HEADERS_MAX: Setting<usize> = Setting { default: 100, least: 16, most: 1000 };
+/// `server.body_bytes_max`: some images in base64; the body is held in memory until it is sent.
+pub(super) const BODY_BYTES_MAX: Setting<usize> = Setting { default: 32 * MIB, least: KIB, most: GIB };
+/// `server.h2_streams_max`: what edge proxies use; a client with more opens a second connection.
+pub(super) const H2_STREAMS_MAX: Setting<u32> = Setting { default: 100, least: 1, most: 10_000 };
+/// `server.send_buffer`: a stream is tens of KiB in all, and what lies in the kernel cannot be taken back.
+pub(super) const SEND_BUFFER: Setting<usize> = Setting { default: 64 * KIB, least: 4 * KIB, most: 16 * MIB };
+
+/// `stream.keep_alive`: a quarter of the 60 s after which balancers cut silent connections.
+pub(super) const KEEP_ALIVE: OptionalClock = OptionalClock { default: Some(s(15)), least: s(1), most: HOUR };
+/// `stream.early_head_after`: as `keep_alive`; earlier would turn honest status codes into error events.
+pub(super) const EARLY_HEAD_AFTER: OptionalClock =
+    OptionalClock { default: Some(s(15)), least: ms(100), most: HOUR };
+/// `stream.first_token_timeout`: reasoning models think for a minute; two minutes are a hang.
+pub(super) const FIRST_TOKEN_TIMEOUT: OptionalClock =
+    OptionalClock { default: Some(s(120)), least: ms(100), most: DAY };
+/// `stream.idle_timeout`: what Envoy uses.
+pub(super) const STREAM_IDLE_TIMEOUT: OptionalClock =
+    OptionalClock { default: Some(s(300)), least: ms(100), most: DAY };
+/// `stream.total_timeout`: off, because a long answer is not a fault.
+pub(super) const TOTAL_TIMEOUT: OptionalClock =
+    OptionalClock { default: None, least: s(1), most: s(7 * 24 * 3600) };
+/// `stream.slow_client_timeout`: a client that takes nothing for a minute is gone or hostile.
+pub(super) const SLOW_CLIENT_TIMEOUT: OptionalClock =
+    OptionalClock { default: Some(s(60)), least: ms(100), most: DAY };
+/// `stream.event_hold`: events are below 1 KiB; whole answers in one event reach some tens.
+pub(super) const EVENT_HOLD: Setting<usize> = Setting { default: 64 * KIB, least: KIB, most: 16 * MIB };
+
+/// Requests per minute of `[limits]` and `[[keys]]`; off by default.
+pub(super) const REQUESTS_PER_MINUTE: Setting<u32, ()> = Setting { default: (), least: 1, most: 100_000_000 };
+/// Streams at once of `[limits]` and `[[keys]]`; off by default.
+pub(super) const STREAMS: Setting<u32, ()> = Setting { default: (), least: 1, most: 10_000_000 };
+
+/// `upstreams.connections_max`: HTTP/1.1 needs one per stream; below the 28 232 ephemeral ports of Linux.
+pub(super) const UPSTREAM_CONNECTIONS_MAX: Setting<usize> =
+    Setting { default: 20_000, least: 1, most: 10_000_000 };
+/// `upstreams.h2_streams_max`: what most providers announce; a connection more is cheap.
+pub(super) const UPSTREAM_H2_STREAMS_MAX: Setting<usize> = Setting { default: 100, least: 1, most: 10_000 };
+/// `upstreams.dns_timeout`: one lost packet and its repetition.
+pub(super) const DNS_TIMEOUT: Clock = Clock { default: s(5), least: ms(10), most: s(60) };
+/// `upstreams.connect_timeout`: what Envoy uses.
+pub(super) const CONNECT_TIMEOUT: Clock = Clock { default: s(5), least: ms(10), most: s(60) };
+/// `upstreams.handshake_timeout`: as the connect; both ends compute for milliseconds.
+pub(super) const HANDSHAKE_TIMEOUT: Clock = Clock { default: s(5), least: ms(10), most: s(60) };
+/// `upstreams.idle_timeout`: below the 60 s after which providers close, so that none closes under a request.
+pub(super) const UPSTREAM_IDLE_TIMEOUT: Clock = Clock { default: s(55), least: s(1), most: DAY };
+/// `upstreams.lifetime_max`: so that a provider's move to new addresses is followed.
+pub(super) const LIFETIME_MAX: Clock = Clock { default: s(600), least: s(1), most: DAY };
+/// `upstreams.receive_buffer`: bounds what a stalled stream holds in the kernel.
+pub(super) const RECEIVE_BUFFER: Setting<usize> = Setting { default: 64 * KIB, least: 4 * KIB, most: 16 * MIB };
+/// `upstreams.include_usage`: without it a stream's tokens could not be counted.
+pub(super) const INCLUDE_USAGE: bool = true;
+
+/// `admin.listen`: loopback, because metrics tell who uses what.
+pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
+/// `drain.delay`: a balancer's readiness check has seen red after this long.
+pub(super) const DRAIN_DELAY: Clock = Clock { default: s(5), least: s(0), most: s(300) };
+/// `drain.timeout`: with the delay 115 s, just below the usual grace of two minutes.
+pub(super) const DRAIN_TIMEOUT: Clock = Clock { default: s(110), least: s(0), most: DAY };
+
+/// `log.filter`
+pub(super) const LOG_FILTER: &str = "info";
+/// `log.access`: one line per exchange is what an operator looks for first.
+pub(super) const LOG_ACCESS: bool = true;
+
+/// `demo.tokens_per_second`: a fast hosted model; slow enough to watch.
+pub(super) const DEMO_TOKENS_PER_SECOND: f64 = 50.0;
+/// `demo.seed`: any number; fixed, so that two runs look alike.
+pub(super) const DEMO_SEED: Setting<u64> = Setting { default: 1, least: 0, most: i64::MAX as u64 };
+/// `demo.first_token`: as a hosted model.
+pub(super) const DEMO_FIRST_TOKEN: Clock = Clock { default: ms(300), least: s(0), most: s(60) };
+
+/// Entries of one list. Positions are kept in 16 bits.
+pub(super) const LIST_MAX: usize = 65_535;
