@@ -12,6 +12,7 @@ mod problem;
 mod env;
 mod raw;
 mod scalar;
+pub mod pattern;
 mod address;
 mod secret;
 mod check;

@@ -1,0 +1,84 @@
+//! The one place where an error becomes a response.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use tower::{Layer, Service};
+
+use super::record::{ByExchange, Payload, Record};
+use super::{Mapped, request_id};
+use crate::api::error as dialect;
+use crate::error::{Error, Kind, Origin};
+use crate::stream::Body;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct RescueLayer;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Rescue<S>(S);
+
+impl<S> Layer<S> for RescueLayer {
+    type Service = Rescue<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Rescue(inner)
+    }
+}
+
+type Finish = Box<dyn FnOnce(Result<Response<Body>, Error>) -> Result<Response<Body>, Infallible>>;
+
+impl<S> Service<Request<Payload>> for Rescue<S>
+where
+    S: Service<Request<Payload>, Response = Response<Body>, Error = Error>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Mapped<S::Future, Finish, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Every layer below is ready always; an error there would belong to no request.
+        self.0.poll_ready(cx).map(|_| Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+        let record = Rc::clone(&request.body().record);
+        let id: Rc<str> = request_id::of(request.headers()).into();
+        let finish = move |result: Result<Response<Body>, Error>| {
+            let mut response = result.unwrap_or_else(|error| refuse(&error, &record, &id));
+            if let Some(rate) = record.rate.take() {
+                rate.apply(response.headers_mut());
+            }
+            response.body_mut().ask_on_drop(Rc::new(ByExchange(Rc::clone(&record.exchange))));
+            Ok(response)
+        };
+        Mapped::new(self.0.call(request), Box::new(finish))
+    }
+}
+
+fn refuse(error: &Error, record: &Record, id: &str) -> Response<Body> {
+    let status = dialect::status(error);
+    match error.origin() {
+        Origin::Downstream => tracing::debug!(request_id = id, %error, "refused"),
+        Origin::Gateway | Origin::Upstream => {
+            let source = std::error::Error::source(error).map(tracing::field::display);
+            tracing::warn!(request_id = id, status = status.as_u16(), %error, source, "failed");
+        }
+    }
+    let mut response = Response::new(Body::whole(dialect::body(error, id)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    dialect::apply_retry(error, headers);
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let (Kind::MethodNotAllowed, Some(allow)) = (error.kind(), record.allow.get()) {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    response
+}

@@ -1,0 +1,72 @@
+//! Refuses at once when this worker carries all that it may: a quick 503 is worth more than a slow one.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower::{Layer, Service};
+
+use super::record::Payload;
+use crate::error::{Error, Kind};
+use crate::stream::Body;
+use crate::telemetry::Recorder;
+
+/// When a shed client may try again: long enough that a retry finds another moment.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct ShedLayer {
+    in_flight_max: usize,
+    recorder: Rc<Recorder>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Shed<S> {
+    inner: S,
+    layer: ShedLayer,
+}
+
+impl ShedLayer {
+    /// Refuses beyond `in_flight_max` exchanges on this worker.
+    pub fn new(in_flight_max: usize, recorder: Rc<Recorder>) -> Self {
+        Self { in_flight_max, recorder }
+    }
+}
+
+impl<S> Layer<S> for ShedLayer {
+    type Service = Shed<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Shed { inner, layer: self.clone() }
+    }
+}
+
+type Passed<F> = super::Mapped<
+    F,
+    fn(Result<Response<Body>, Error>) -> Result<Response<Body>, Error>,
+    Result<Response<Body>, Error>,
+>;
+
+impl<S> Service<Request<Payload>> for Shed<S>
+where
+    S: Service<Request<Payload>, Response = Response<Body>, Error = Error>,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Passed<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+        if request.body().record.exchange.in_flight_here() > self.layer.in_flight_max {
+            self.layer.recorder.request_shed();
+            let full = Error::new(Kind::Overloaded, "this worker is full").with_retry_after(RETRY_AFTER);
+            return Passed::ready(Err(full));
+        }
+        Passed::new(self.inner.call(request), |result| result)
+    }
+}
