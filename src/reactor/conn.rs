@@ -89,6 +89,14 @@ impl Conn {
         }
     }
 
+    /// [`Conn::look`] for whoever has given the connection away, blind to bytes given back by
+    /// [`Conn::unread`]. The socket stays open as long as the returned closure lives.
+    pub fn looker(&self) -> impl Fn() -> Idle + use<> {
+        let Driver::Epoll(socket) = &self.driver;
+        let socket = socket.clone();
+        move || socket.look()
+    }
+
     /// Looks at an unused connection without reading from it.
     pub fn look(&self) -> Idle {
         if !self.unread.is_empty() {

@@ -1,0 +1,150 @@
+//! Why an exchange failed before its response head, and why a response body broke.
+//!
+//! Nothing here holds or prints headers, keys or bodies.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::telemetry::FailurePhase;
+
+/// An attempt failed before it had a response head. `Clone`: attempts that waited for the same connection
+/// share its failure.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{} failed, {}: {source}", name(*.phase), if *.sent { "request sent" } else { "nothing sent" })]
+pub struct SendError {
+    /// How far it came.
+    pub phase: FailurePhase,
+    /// Whether any byte of the request may have left. If not, any other target may be asked.
+    pub sent: bool,
+    /// What went wrong.
+    #[source]
+    pub source: Cause,
+}
+
+/// What went wrong with an attempt.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Cause {
+    /// All connections that the process may have to this upstream are taken.
+    #[error("all {0} connections are taken")]
+    Cap(usize),
+    /// The phase took longer than it may.
+    #[error("not done within {0:?}")]
+    Timeout(Duration),
+    /// The name has no address.
+    #[error("the name resolves to no address")]
+    NoAddress,
+    /// Resolver, socket or TLS.
+    #[error(transparent)]
+    Io(Arc<io::Error>),
+    /// HTTP/1.1.
+    #[error(transparent)]
+    Http1(Arc<hyper::Error>),
+    /// HTTP/2.
+    #[error(transparent)]
+    Http2(Arc<h2::Error>),
+    /// The upstream does not speak the HTTP version that the configuration asks for.
+    #[error("the upstream did not agree on HTTP/2")]
+    Version,
+    /// 101, which nobody asked for.
+    #[error("the upstream switched protocols unasked")]
+    Switched,
+    /// The request has no valid form, such as a path with a space.
+    #[error("not a valid request target")]
+    Target,
+}
+
+/// A response body broke off. What was read before is good; the rest will never come.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}: {source}")]
+pub struct BodyError {
+    /// Whose fault.
+    pub kind: BodyErrorKind,
+    #[source]
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+/// How a body broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyErrorKind {
+    /// Cut: the connection ended early, or the stream was reset.
+    Broken,
+    /// The upstream broke the protocol, such as with an impossible chunk size.
+    Protocol,
+}
+
+impl SendError {
+    /// A failure before anything was sent.
+    pub(super) fn unsent(phase: FailurePhase, source: Cause) -> Self {
+        Self { phase, sent: false, source }
+    }
+
+    /// A failure after the request was handed to a connection.
+    pub(super) fn response(sent: bool, source: Cause) -> Self {
+        Self { phase: FailurePhase::Response, sent, source }
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}
+
+impl From<hyper::Error> for Cause {
+    fn from(error: hyper::Error) -> Self {
+        Self::Http1(Arc::new(error))
+    }
+}
+
+impl From<h2::Error> for Cause {
+    fn from(error: h2::Error) -> Self {
+        Self::Http2(Arc::new(error))
+    }
+}
+
+impl From<hyper::Error> for BodyError {
+    fn from(error: hyper::Error) -> Self {
+        // hyper's decoder reports bad framing as I/O errors of these kinds; the socket itself never does.
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+        let mut kind = if error.is_parse() { BodyErrorKind::Protocol } else { BodyErrorKind::Broken };
+        while let Some(link) = cause {
+            if let Some(io) = link.downcast_ref::<io::Error>()
+                && matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+            {
+                kind = BodyErrorKind::Protocol;
+            }
+            cause = link.source();
+        }
+        Self { kind, source: error.into() }
+    }
+}
+
+impl From<h2::Error> for BodyError {
+    fn from(error: h2::Error) -> Self {
+        // `library`: h2 itself found the upstream at fault and closed the stream or the connection.
+        let kind = if error.is_library() { BodyErrorKind::Protocol } else { BodyErrorKind::Broken };
+        Self { kind, source: error.into() }
+    }
+}
+
+impl fmt::Display for BodyErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "the response broke off",
+            Self::Protocol => "the upstream broke the protocol",
+        })
+    }
+}
+
+fn name(phase: FailurePhase) -> &'static str {
+    match phase {
+        FailurePhase::Cap => "getting a connection",
+        FailurePhase::Dns => "name resolution",
+        FailurePhase::Connect => "connecting",
+        FailurePhase::Handshake => "the handshake",
+        FailurePhase::Response => "the exchange",
+    }
+}

@@ -1,0 +1,140 @@
+//! A waker between hyper and the task, so that hyper's own channels don't wake the task that is polling them.
+//!
+//! A connection polled together with its response body sends itself wake-ups: the body's channel wakes the
+//! reader for every frame, and the reader wakes the writer for taking it. Forwarded, each would cost the
+//! whole task (a client's connection) one more poll per chunk. Wake-ups that come during a poll are noted
+//! instead, and answered by going round once more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Rounds of one poll. Two are usual; more is somebody who wakes himself, whom the task's own turn must
+/// bound (tokio's budget and hyper's yields work that way).
+const ROUNDS_MAX: usize = 4;
+
+/// The waker of one exchange.
+#[derive(Debug, Default)]
+pub(super) struct Signal(Option<(Arc<Bell>, Waker)>);
+
+#[derive(Debug)]
+struct Bell {
+    task: Waker,
+    polling: AtomicBool,
+    noted: AtomicBool,
+}
+
+impl Signal {
+    /// Polls `turn` until it is ready or has come to rest. `Pending` leaves the task's waker registered with
+    /// everything that `turn` polled.
+    pub(super) fn poll<T>(
+        &mut self,
+        cx: &Context<'_>,
+        mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let (bell, waker) = self.of(cx.waker());
+        let mut own = Context::from_waker(waker);
+        bell.polling.store(true, Ordering::SeqCst);
+        let mut result = Poll::Pending;
+        for _ in 0..ROUNDS_MAX {
+            bell.noted.store(false, Ordering::SeqCst);
+            result = turn(&mut own);
+            if result.is_ready() || !bell.noted.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+        bell.polling.store(false, Ordering::SeqCst);
+        // Not at rest after all rounds, or woken by another thread just now. Whoever gets 'ready' polls again.
+        if result.is_pending() && bell.noted.load(Ordering::SeqCst) {
+            bell.task.wake_by_ref();
+        }
+        result
+    }
+
+    /// The bell of this task. A body rarely changes tasks, so this allocates once per exchange.
+    fn of(&mut self, task: &Waker) -> &(Arc<Bell>, Waker) {
+        if self.0.as_ref().is_none_or(|(bell, _)| !bell.task.will_wake(task)) {
+            let bell = Arc::new(Bell {
+                task: task.clone(),
+                polling: AtomicBool::new(false),
+                noted: AtomicBool::new(false),
+            });
+            let waker = Waker::from(bell.clone());
+            self.0 = Some((bell, waker));
+        }
+        self.0.as_ref().expect("set above")
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.polling.load(Ordering::SeqCst) {
+            self.noted.store(true, Ordering::SeqCst);
+        } else {
+            self.task.wake_by_ref();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn check(turns_that_wake: usize, expected: (usize, usize)) {
+        let count = Arc::new(Count::default());
+        let task = Waker::from(count.clone());
+        let mut signal = Signal::default();
+        let mut turns = 0;
+        let result: Poll<()> = signal.poll(&Context::from_waker(&task), |cx| {
+            turns += 1;
+            if turns <= turns_that_wake {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        });
+        assert!(result.is_pending());
+        assert_eq!((turns, count.0.load(Ordering::SeqCst)), expected);
+    }
+
+    #[test]
+    fn wakes_during_a_poll_are_answered_within_it() {
+        check(0, (1, 0));
+        check(1, (2, 0));
+        check(3, (4, 0));
+    }
+
+    #[test]
+    fn whoever_never_rests_waits_for_the_tasks_next_turn() {
+        check(usize::MAX, (ROUNDS_MAX, 1));
+    }
+
+    #[test]
+    fn wakes_between_polls_reach_the_task() {
+        let count = Arc::new(Count::default());
+        let task = Waker::from(count.clone());
+        let mut signal = Signal::default();
+        let mut kept = None;
+        let result: Poll<()> = signal.poll(&Context::from_waker(&task), |cx| {
+            kept = Some(cx.waker().clone());
+            Poll::Pending
+        });
+        assert!(result.is_pending());
+        kept.expect("kept").wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+}
