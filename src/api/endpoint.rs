@@ -220,6 +220,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether the gateway answers it itself, from its routes.
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::Models | Self::Model)
+    }
+
     /// Where the model name of a request to this surface is found.
     pub fn model_field(self) -> ModelField {
         match self {

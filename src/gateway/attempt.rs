@@ -1,0 +1,124 @@
+//! The attempts of one call: target by target, until one answers or the request may have been seen.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::response::Parts;
+use tokio::time::{Instant, timeout_at};
+
+use super::call::Call;
+use super::headers;
+use crate::error::{Error, Kind, Retry};
+use crate::routing::pick;
+use crate::routing::table::Target;
+use crate::stream::Answer;
+use crate::telemetry::{FailurePhase, Stage};
+use crate::units::UpstreamId;
+use crate::upstream::{self, Framing, Request, SendError};
+
+use super::stack::Worker;
+
+/// An upstream's answer, its head apart.
+pub(super) struct Answered {
+    pub(super) head: Parts,
+    pub(super) answer: Answer<upstream::Body>,
+}
+
+/// Sends the call to its targets, in order, as long as nothing of it was sent.
+///
+/// # Cancel safety
+/// Dropping the future cancels the attempt under way.
+pub(super) async fn run(worker: Rc<Worker>, mut call: Call) -> Result<Answered, Error> {
+    let streams = call.streams();
+    let mut request = Request {
+        method: call.method.clone(),
+        path_and_query: std::mem::take(&mut call.path_and_query),
+        headers: headers::upstream(std::mem::take(&mut call.headers), streams),
+        body: bytes::Bytes::new(),
+    };
+    let deadline = head_deadline(&worker, &call, streams);
+    let mut last_error = None;
+    for target in targets(&worker, &call)? {
+        let upstream = target.upstream;
+        if let Some(previous) = call.record.upstream.replace(Some(upstream)) {
+            worker.recorder.fallback(previous);
+        }
+        let include_usage = worker.snapshot.config.upstreams[upstream.index()].include_usage;
+        request.body = call.body(target.model.as_deref(), include_usage);
+        worker.recorder.overhead(Stage::Route, call.decoded_at.elapsed());
+        match send(&worker, upstream, &request, deadline).await {
+            Ok(answered) => return Ok(answered),
+            Err(error) => {
+                let elsewhere = error.retry() == Retry::Elsewhere;
+                tracing::debug!(request_id = %call.request_id, %upstream, %error, elsewhere, "attempt failed");
+                last_error = Some(error);
+                if !elsewhere {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last_error.unwrap_or_else(|| Error::new(Kind::Internal, "the route has no target")))
+}
+
+/// Where the call may go, in order.
+fn targets(worker: &Worker, call: &Call) -> Result<Vec<Target>, Error> {
+    let table = &worker.snapshot.table;
+    let Some(model) = call.model() else {
+        let upstream = table.default_upstream().ok_or_else(|| {
+            Error::new(Kind::NotFound, "This gateway has no upstream for requests that name no model.")
+        })?;
+        return Ok(vec![Target { upstream, model: None }]);
+    };
+    let route = table.resolve(model).ok_or_else(|| {
+        let detail = format!("The model '{model}' does not exist or you do not have access to it.");
+        Error::new(Kind::ModelNotFound, detail).with_param("model")
+    })?;
+    call.record.route.set(Some(route.id));
+    Ok(pick::order(route).cloned().collect())
+}
+
+/// When the head of an answer must be there: a stream's before its first token's deadline, another's as long
+/// as an upstream may be silent.
+fn head_deadline(worker: &Worker, call: &Call, streams: bool) -> Option<Instant> {
+    let clocks = &worker.snapshot.config.stream;
+    let silence = if streams { clocks.first_token_timeout } else { clocks.idle_timeout };
+    let shortest: Option<Duration> = [silence, clocks.total_timeout].into_iter().flatten().min();
+    shortest.map(|length| call.record.exchange.began() + length)
+}
+
+async fn send(
+    worker: &Worker,
+    upstream: UpstreamId,
+    request: &Request,
+    deadline: Option<Instant>,
+) -> Result<Answered, Error> {
+    let sending = worker.pool.send(upstream, request);
+    let sent = match deadline {
+        Some(deadline) => timeout_at(deadline, sending)
+            .await
+            .map_err(|_| Error::new(Kind::UpstreamTimeout, "the upstream did not answer in time"))?,
+        None => sending.await,
+    };
+    let response = sent.map_err(convert)?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Error::new(Kind::UpstreamBroken, "the upstream switched protocols unasked"));
+    }
+    let (head, body) = response.into_parts();
+    let events = head.status.is_success() && headers::announce_events(&head.headers);
+    let framed = body.framing() != Framing::Close;
+    Ok(Answered { head, answer: Answer { upstream, events, framed, body } })
+}
+
+fn convert(error: SendError) -> Error {
+    let (kind, detail) = match error.phase {
+        FailurePhase::Cap => (Kind::Overloaded, "the upstream's connections are all in use"),
+        FailurePhase::Dns => (Kind::UpstreamUnreachable, "the upstream's name could not be resolved"),
+        FailurePhase::Connect => (Kind::UpstreamUnreachable, "the upstream could not be connected to"),
+        FailurePhase::Handshake => (Kind::UpstreamUnreachable, "the handshake with the upstream failed"),
+        FailurePhase::Response => (Kind::UpstreamBroken, "the upstream broke off before its answer"),
+    };
+    let retry = if error.sent { Retry::Never } else { Retry::Elsewhere };
+    Error::new(kind, detail).with_retry(retry).with_source(error)
+}

@@ -1,0 +1,97 @@
+//! A request whose meaning is known. Required context is a field: what a later step needs, an earlier one
+//! has proved.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use tokio::time::Instant;
+
+use crate::accounting::permit::Permit;
+use crate::api::edit;
+use crate::api::endpoint::Endpoint;
+use crate::api::form::{self, FormModel};
+use crate::api::request::Fields;
+use crate::middleware::Record;
+use crate::middleware::auth::Principal;
+
+/// One decoded request.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) endpoint: Endpoint,
+    /// The id in the path, where the endpoint has one.
+    pub(super) item: Option<Rc<str>>,
+    pub(super) method: Method,
+    /// Path and query below `/v1`.
+    pub(super) path_and_query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) content: Content,
+    pub(super) principal: Principal,
+    pub(super) record: Rc<Record>,
+    pub(super) request_id: Rc<str>,
+    /// When the body was complete.
+    pub(super) decoded_at: Instant,
+}
+
+/// The body as it came, and what was read of it.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A JSON object.
+    Json(Bytes, Fields),
+    /// A form with files.
+    Form(Bytes, FormModel),
+    /// Of no interest to routing.
+    Opaque(Bytes),
+}
+
+/// A call that the limits let through. Only admission makes one.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) call: Call,
+    /// Held until the last byte of the answer.
+    pub(super) permit: Permit,
+}
+
+impl Call {
+    /// The model asked for, if the request names one.
+    pub(super) fn model(&self) -> Option<&str> {
+        match &self.content {
+            Content::Json(_, fields) => fields.model(),
+            Content::Form(_, form) => form.name(),
+            Content::Opaque(_) => None,
+        }
+    }
+
+    /// Whether the client asked for a stream on a surface where that is ours to know.
+    pub(super) fn streams(&self) -> bool {
+        self.endpoint.may_stream() && matches!(&self.content, Content::Json(_, fields) if fields.stream())
+    }
+
+    /// Choices that each must finish.
+    pub(super) fn choices(&self) -> u32 {
+        match &self.content {
+            Content::Json(_, fields) => fields.n(),
+            Content::Form(..) | Content::Opaque(_) => 1,
+        }
+    }
+
+    /// Whether a usage chunk is one that we asked for, and not the client.
+    pub(super) fn adds_usage(&self) -> bool {
+        self.streams()
+            && self.endpoint.takes_include_usage()
+            && matches!(&self.content, Content::Json(_, fields) if !fields.asks_usage())
+    }
+
+    /// The body for one target: the bytes as they came, but for the model's name where the target has
+    /// another, and the usage option where we add it.
+    pub(super) fn body(&self, model: Option<&str>, include_usage: bool) -> Bytes {
+        match &self.content {
+            Content::Json(bytes, fields) => edit::edit(bytes, fields, model, include_usage && self.adds_usage()),
+            Content::Form(bytes, form) => match model {
+                Some(model) => form::rename(bytes, form, model),
+                None => bytes.clone(),
+            },
+            Content::Opaque(bytes) => bytes.clone(),
+        }
+    }
+}

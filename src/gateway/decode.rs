@@ -1,0 +1,169 @@
+//! From an authorized request to a [`Call`]: which surface, and its body, read once.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, Response};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout};
+use tower::{Layer, Service, ServiceExt};
+
+use super::call::{Call, Content};
+use super::local::LocalBoxFuture;
+use crate::api::endpoint::{self, Endpoint, ModelField, NoMatch};
+use crate::api::{form, request};
+use crate::config::Config;
+use crate::error::{Error, Kind};
+use crate::middleware::auth::Authorized;
+use crate::middleware::{Payload, body_cap, request_id};
+use crate::stream::Body;
+use crate::telemetry::{Recorder, Stage};
+
+/// The prefix that every surface has, and that an upstream's `base_url` has instead.
+const PREFIX: &str = "/v1";
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct DecodeLayer {
+    pub(super) config: Arc<Config>,
+    pub(super) recorder: Rc<Recorder>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Decode<S> {
+    inner: S,
+    layer: DecodeLayer,
+}
+
+impl<S> Layer<S> for DecodeLayer {
+    type Service = Decode<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Decode { inner, layer: self.clone() }
+    }
+}
+
+impl<S> Service<Authorized> for Decode<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = Error> + Clone + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = LocalBoxFuture<Result<Response<Body>, Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, authorized: Authorized) -> Self::Future {
+        let layer = self.layer.clone();
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let call = decode(&layer, authorized).await?;
+            inner.oneshot(call).await
+        })
+    }
+}
+
+async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Error> {
+    let Authorized { request, principal } = authorized;
+    let (parts, payload) = request.into_parts();
+    let record = Rc::clone(&payload.record);
+    let matched = endpoint::find(&parts.method, parts.uri.path()).map_err(|no_match| match no_match {
+        NoMatch::NotFound => {
+            Error::new(Kind::NotFound, format!("Unknown request URL: {} {}.", parts.method, parts.uri.path()))
+        }
+        NoMatch::MethodNotAllowed(allow) => {
+            record.allow.set(Some(allow));
+            let detail = format!("Not allowed to {} on {}.", parts.method, parts.uri.path());
+            Error::new(Kind::MethodNotAllowed, detail)
+        }
+    })?;
+    record.endpoint.set(Some(matched.endpoint));
+
+    let began = record.exchange.began();
+    let server = &layer.config.server;
+    let body = timeout(server.body_timeout, read(payload, server.body_bytes_max))
+        .await
+        .map_err(|_| Error::new(Kind::RequestTimeout, "The request body did not arrive in time."))??;
+    let decoded_at = Instant::now();
+    layer.recorder.overhead(Stage::Body, decoded_at.saturating_duration_since(began));
+
+    let content = content(matched.endpoint, &parts.headers, body)?;
+    let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let call = Call {
+        endpoint: matched.endpoint,
+        item: matched.id.map(|id| Rc::from(&*id)),
+        path_and_query: path_and_query.strip_prefix(PREFIX).unwrap_or(path_and_query).to_owned(),
+        method: parts.method,
+        request_id: request_id::of(&parts.headers).into(),
+        headers: parts.headers,
+        content,
+        principal,
+        record,
+        decoded_at,
+    };
+    call.record.model.replace(call.model().map(Rc::from));
+    Ok(call)
+}
+
+/// The whole body, at most `bytes_max`. One that comes in one piece is not copied.
+async fn read(payload: Payload, bytes_max: usize) -> Result<Bytes, Error> {
+    let mut payload = payload;
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    let announced = usize::try_from(Pin::new(&payload).size_hint().lower()).unwrap_or(bytes_max).min(bytes_max);
+    while let Some(frame) = payload.frame().await {
+        let frame = frame.map_err(|error| {
+            Error::new(Kind::BadRequest, "The request body could not be read.").with_source(error)
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + all.len() + data.len() > bytes_max {
+            return Err(body_cap::too_large(bytes_max));
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            if all.is_empty() {
+                all.reserve(announced);
+                all.extend_from_slice(&std::mem::take(&mut first));
+            }
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+fn content(endpoint: Endpoint, headers: &HeaderMap, body: Bytes) -> Result<Content, Error> {
+    if endpoint.model_field() != ModelField::None
+        && headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Error::new(Kind::BadRequest, "A compressed request body is not supported."));
+    }
+    match endpoint.model_field() {
+        ModelField::None => Ok(Content::Opaque(body)),
+        ModelField::Json => {
+            let fields = request::scan(&body)?;
+            if model_is_required(endpoint) {
+                fields.require_model()?;
+            }
+            Ok(Content::Json(body, fields))
+        }
+        ModelField::Form => {
+            let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let form = form::model(content_type, &body)?;
+            Ok(Content::Form(body, form))
+        }
+    }
+}
+
+/// Where the API itself has a default model (or takes it from a stored prompt), its upstream knows it.
+fn model_is_required(endpoint: Endpoint) -> bool {
+    !matches!(endpoint, Endpoint::Responses | Endpoint::Moderations | Endpoint::ImageGenerations)
+}

@@ -1,0 +1,94 @@
+//! The bottom of the stack: answers from the table what is ours to answer, and has the rest attempted.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+use tokio::time::sleep_until;
+use tower::Service;
+
+use super::call::{Admitted, Call};
+use super::local::LocalBoxFuture;
+use super::stack::Worker;
+use super::{attempt, respond};
+use crate::api::endpoint::Endpoint;
+use crate::api::models;
+use crate::error::{Error, Kind};
+use crate::stream::{Body, PhaseGuard};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Dispatch(pub(super) Rc<Worker>);
+
+impl Service<Admitted> for Dispatch {
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = LocalBoxFuture<Result<Response<Body>, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, admitted: Admitted) -> Self::Future {
+        Box::pin(dispatch(Rc::clone(&self.0), admitted))
+    }
+}
+
+async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Body>, Error> {
+    let Admitted { call, permit } = admitted;
+    match call.endpoint {
+        Endpoint::Models => return Ok(json(models::list(visible(&worker, &call), 0))),
+        Endpoint::Model => return model(&worker, &call),
+        _ => {}
+    }
+    let settings = respond::settings(&worker, &call, PhaseGuard::waiting(Rc::clone(&worker.recorder)));
+    let early_at = worker
+        .snapshot
+        .config
+        .stream
+        .early_head_after
+        .filter(|_| call.streams())
+        .map(|after| call.record.exchange.began() + after);
+    let attempts = attempt::run(worker, call);
+    let Some(early_at) = early_at else {
+        return Ok(respond::answered(attempts.await?, settings, permit));
+    };
+    // Boxed, because it may have to go on inside the response body.
+    let mut attempts = Box::pin(attempts);
+    let mut patience = pin!(sleep_until(early_at));
+    let first = poll_fn(|cx| match attempts.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
+    });
+    match first.await {
+        Some(result) => Ok(respond::answered(result?, settings, permit)),
+        None => Ok(respond::early(attempts, settings, permit)),
+    }
+}
+
+/// The models that this caller may use, each with its owner.
+fn visible<'a>(worker: &'a Worker, call: &'a Call) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let keys = &worker.snapshot.keys;
+    let key = call.principal.key();
+    worker.snapshot.table.names().filter(move |(model, _)| key.is_none_or(|key| keys.allows(key, model)))
+}
+
+fn model(worker: &Worker, call: &Call) -> Result<Response<Body>, Error> {
+    let id = call.item.as_deref().unwrap_or_default();
+    match visible(worker, call).find(|(model, _)| *model == id) {
+        Some((model, owner)) => Ok(json(models::item(model, owner, 0))),
+        None => {
+            let detail = format!("The model '{id}' does not exist or you do not have access to it.");
+            Err(Error::new(Kind::ModelNotFound, detail).with_param("model"))
+        }
+    }
+}
+
+fn json(body: bytes::Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

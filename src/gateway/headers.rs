@@ -1,0 +1,194 @@
+//! Which headers go on, in either direction.
+
+use http::header::{
+    ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::middleware::request_id;
+
+/// An upstream's own request id, beside ours.
+const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+
+/// Stops buffering in nginx and its kin.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Of one connection only (RFC 9110 7.6.1), whatever `connection` says.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// A client's business with us, not with the upstream: its credentials, its address, and what would choose
+/// an account on ours.
+const NOT_UPSTREAM: [HeaderName; 14] = [
+    AUTHORIZATION,
+    COOKIE,
+    CONTENT_LENGTH,
+    EXPECT,
+    FORWARDED,
+    HOST,
+    VIA,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// An upstream's business with us: its account, its cookies, and promises about its own host name.
+const NOT_DOWNSTREAM: [HeaderName; 6] = [
+    ALT_SVC,
+    SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("authorization"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
+];
+
+/// The headers of a request on its way up. A stream is asked for uncompressed, so that it can be read.
+pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
+    remove_hop_by_hop(&mut headers);
+    for name in &NOT_UPSTREAM {
+        headers.remove(name);
+    }
+    if streams {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    headers
+}
+
+/// The headers of an answer on its way down. `events`: an event stream that may get comments.
+pub(super) fn downstream(headers: &mut HeaderMap, events: bool) {
+    remove_hop_by_hop(headers);
+    for name in &NOT_DOWNSTREAM {
+        headers.remove(name);
+    }
+    if let Some(id) = headers.remove(request_id::HEADER) {
+        headers.insert(UPSTREAM_REQUEST_ID, id);
+    }
+    if events {
+        headers.remove(CONTENT_LENGTH);
+        not_buffered(headers);
+    }
+}
+
+/// The headers of a stream whose upstream has not answered yet.
+pub(super) fn early() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    not_buffered(&mut headers);
+    headers
+}
+
+/// Whether these headers announce an event stream that can be read: not a compressed one.
+pub(super) fn announce_events(headers: &HeaderMap) -> bool {
+    let is_events = headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        essence.eq_ignore_ascii_case(b"text/event-stream")
+    });
+    let plain =
+        headers.get(CONTENT_ENCODING).is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    is_events && plain
+}
+
+fn not_buffered(headers: &mut HeaderMap) {
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+}
+
+/// Removes what belongs to one connection, and what `connection` names besides.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().expect("a value"));
+        }
+        map
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_is_for_one_hop_stays_on_it() {
+        let headers = map(&[
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("authorization", "Bearer sk-client"),
+            ("x-api-key", "sk-client"),
+            ("cookie", "a=b"),
+            ("openai-beta", "assistants=v2"),
+            ("traceparent", "00-1-1-00"),
+        ]);
+        assert_eq!(names(&upstream(headers.clone(), false)), ["openai-beta", "traceparent"]);
+        assert_eq!(upstream(headers, true)[ACCEPT_ENCODING], "identity");
+    }
+
+    #[test]
+    fn answers_lose_cookies_and_keep_the_upstreams_request_id_beside_ours() {
+        let mut headers = map(&[
+            ("set-cookie", "a=b"),
+            ("transfer-encoding", "chunked"),
+            ("x-request-id", "req_1"),
+            ("content-length", "10"),
+            ("openai-processing-ms", "7"),
+        ]);
+        downstream(&mut headers, true);
+        assert_eq!(
+            names(&headers),
+            ["cache-control", "openai-processing-ms", "x-accel-buffering", "x-upstream-request-id"]
+        );
+    }
+
+    #[test]
+    fn event_streams_are_known_by_their_type() {
+        for (headers, expected) in [
+            (&[("content-type", "text/event-stream")][..], true),
+            (&[("content-type", "Text/Event-Stream; charset=utf-8")][..], true),
+            (&[("content-type", "text/event-stream"), ("content-encoding", "gzip")][..], false),
+            (&[("content-type", "text/event-streams")][..], false),
+            (&[("content-type", "application/json")][..], false),
+            (&[][..], false),
+        ] {
+            assert_eq!(announce_events(&map(headers)), expected, "{headers:?}");
+        }
+    }
+}
