@@ -31,7 +31,7 @@ python_sdk() {
     "$made/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade openai pytest ||
         "$made/venv/bin/python" -c 'import openai, pytest'
     "$made/venv/bin/python" -c 'import openai; print("openai for Python", openai.__version__)'
-    "$made/venv/bin/python" -m pytest -q -p no:cacheprovider --rootdir "$here" "$here" "$@" </dev/null
+    (cd "$here" && "$made/venv/bin/python" -m pytest -q -p no:cacheprovider --rootdir . "$@" </dev/null)
 }
 
 node_sdk() {
