@@ -154,8 +154,8 @@ def test_keep_alive_comments_flow_and_do_no_harm(gateway, client, mock, model):
     gate = threading.Event()
     mock.script(model, sse_answer(samples.chat_events(), gate=gate, gate_timeout=10))
     watched = raw_stream(gateway, model)
-    while not watched.readline().startswith(b":"):
-        pass
+    while not (line := watched.readline()).startswith(b":"):
+        assert line, "the stream ended without a comment"
     gate.set()
     rest = watched.read()
     assert rest.endswith(samples.DONE)
