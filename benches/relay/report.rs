@@ -138,7 +138,7 @@ fn compared(
     ratio: bool,
 ) -> Option<f64> {
     let pair = |round: &&Round| {
-        let base = base.iter().find(|base| base.round == round.number)?;
+        let base = base.iter().find(|base| base.number == round.number)?;
         let (value, base) = (read(round)?, read(base)?);
         Some(if ratio { value / base } else { value - base })
     };
