@@ -1,0 +1,133 @@
+//! End-to-end benchmark: real processes over loopback, one command.
+//!
+//! `cargo bench --bench relay -- --scenario paced-1000 --rounds 3 --seconds 8`
+//!
+//! This executable plays every part that is ours: the orchestrator, and (started by itself) the mock upstream,
+//! the load client and a small launcher that pins a peer to its core. See `benches/README.md`.
+
+mod client;
+mod exchange;
+mod framing;
+mod histogram;
+mod launch;
+mod mock;
+mod outcome;
+mod peer;
+mod process;
+mod report;
+mod run;
+mod scenario;
+mod wire;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "relay",
+    about = "Millstream and its peers under the same streams"
+)]
+struct Args {
+    #[command(subcommand)]
+    role: Option<Role>,
+    #[command(flatten)]
+    wish: Wish,
+    /// Given by `cargo bench`; without it, and without a scenario, nothing is measured.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What shall be measured.
+#[derive(clap::Args)]
+struct Wish {
+    /// Scenarios by name, separated by commas (see --list); the default is a short run of the main ones.
+    #[arg(long, value_delimiter = ',')]
+    scenario: Vec<String>,
+    /// Peers, in the order of each round.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "direct,millstream,nginx,haproxy"
+    )]
+    peers: Vec<String>,
+    /// Times that each peer is measured, interleaved.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Length of the steady window.
+    #[arg(long, default_value_t = 8)]
+    seconds: u32,
+    /// Core of the gateway under test.
+    #[arg(long, default_value_t = 0)]
+    gateway_cpu: usize,
+    /// Core of the mock upstream and the load client.
+    #[arg(long, default_value_t = 1)]
+    load_cpu: usize,
+    /// Writes every round to this file as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// The gateway to measure instead of the one built with this benchmark.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_millstream"))]
+    millstream: PathBuf,
+    /// Names the scenarios and ends.
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// The upstream (started by the orchestrator).
+    #[command(hide = true)]
+    Mock,
+    /// The load (started by the orchestrator).
+    #[command(hide = true)]
+    Client {
+        #[arg(long)]
+        addr: SocketAddr,
+        #[arg(long)]
+        plan: String,
+        #[arg(long)]
+        seconds: u32,
+    },
+    /// Pins itself, raises the file limit and becomes another program.
+    #[command(hide = true)]
+    Launch {
+        #[arg(long)]
+        cpu: usize,
+        #[arg(long)]
+        nofile: u64,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    match args.role {
+        Some(Role::Mock) => mock::run(),
+        Some(Role::Client {
+            addr,
+            plan,
+            seconds,
+        }) => client::run(addr, &serde_json::from_str(&plan)?, seconds),
+        Some(Role::Launch {
+            cpu,
+            nofile,
+            command,
+        }) => launch::become_program(cpu, nofile, &command),
+        None if args.wish.list => say(&scenario::list()),
+        // `cargo test --benches` starts benchmarks too; measuring there would only take time.
+        None if !args.bench && args.wish.scenario.is_empty() => {
+            say("nothing measured: run it by `cargo bench`\n")
+        }
+        None => run::run(&args.wish),
+    }
+}
+
+fn say(text: &str) -> Result<()> {
+    io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}

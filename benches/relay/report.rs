@@ -1,0 +1,183 @@
+//! What people read: a line for each round, a table for each load.
+
+use std::fmt::Write;
+
+use crate::run::Round;
+use crate::scenario::Scenario;
+
+/// One round in one line.
+pub(crate) fn line(round: &Round) -> String {
+    let outcome = &round.outcome;
+    let mut text = format!(
+        "{:<13} {:<10} #{}  {:>8.0}/s  cpu {:>7} us  p50 {:>7} p99 {:>8} us  busy {:>4} load {:>3.0}%",
+        round.scenario,
+        round.peer,
+        round.number,
+        rate(round),
+        number(round.cpu_us_per_unit),
+        number(outcome.p50_us),
+        number(outcome.p99_us),
+        round
+            .gateway_busy
+            .map_or_else(|| "-".to_owned(), |busy| format!("{:.0}%", busy * 100.0)),
+        round.load_busy * 100.0,
+    );
+    if outcome.failed + outcome.wrong + outcome.truncated > 0 {
+        write!(
+            text,
+            "\n    NOT CLEAN: {} failed, {} wrong, {} truncated; first: {}",
+            outcome.failed,
+            outcome.wrong,
+            outcome.truncated,
+            outcome.first_failure.as_deref().unwrap_or("-"),
+        )
+        .expect("a string takes every write");
+    }
+    text
+}
+
+type Column = (&'static str, fn(&Round) -> Option<f64>);
+
+const COLUMNS: &[Column] = &[
+    ("per second", |round| Some(rate(round))),
+    ("CPU us", |round| round.cpu_us_per_unit),
+    ("p50 us", |round| round.outcome.p50_us),
+    ("p99 us", |round| round.outcome.p99_us),
+    ("first p50 us", |round| round.outcome.first_p50_us),
+    ("first p99 us", |round| round.outcome.first_p99_us),
+    ("idle RSS MiB", |round| {
+        round.rss_idle_kib.map(|kib| kib as f64 / 1024.0)
+    }),
+    ("KiB/stream", |round| round.kib_per_stream),
+    ("gateway busy %", |round| {
+        round.gateway_busy.map(|busy| busy * 100.0)
+    }),
+    ("load busy %", |round| Some(round.load_busy * 100.0)),
+];
+
+/// Medians with least and most over the rounds; then ratios to nginx and what was added to a direct run.
+pub(crate) fn table(scenario: &Scenario, rounds: &[Round]) -> String {
+    let mut peers: Vec<&str> = Vec::new();
+    for round in rounds {
+        if !peers.contains(&round.peer) {
+            peers.push(round.peer);
+        }
+    }
+    let of =
+        |peer: &str| -> Vec<&Round> { rounds.iter().filter(|round| round.peer == peer).collect() };
+    let mut text = format!(
+        "{}, per {} (median, least-most)\n",
+        scenario.name,
+        scenario.unit()
+    );
+    write!(text, "{:<16}", "").expect(GROWS);
+    for peer in &peers {
+        write!(text, "{peer:>28}").expect(GROWS);
+    }
+    for (name, read) in COLUMNS {
+        write!(text, "\n{name:<16}").expect(GROWS);
+        for peer in &peers {
+            let values = values(&of(peer), *read);
+            write!(text, "{:>28}", spread(&values)).expect(GROWS);
+        }
+    }
+    for (title, read, base, ratio) in COMPARED {
+        write!(text, "\n{title:<16}").expect(GROWS);
+        for peer in &peers {
+            let value = compared(&of(peer), &of(base), *read, *ratio);
+            let cell = if peer == base {
+                "-".to_owned()
+            } else {
+                number(value)
+            };
+            write!(text, "{cell:>28}").expect(GROWS);
+        }
+    }
+    write!(text, "\n{:<16}", "not clean").expect(GROWS);
+    for peer in &peers {
+        let bad =
+            |round: &&Round| round.outcome.failed + round.outcome.wrong + round.outcome.truncated;
+        write!(text, "{:>28}", of(peer).iter().map(bad).sum::<u64>()).expect(GROWS);
+    }
+    text.push('\n');
+    text
+}
+
+const GROWS: &str = "a string takes every write";
+
+type Compared = (&'static str, fn(&Round) -> Option<f64>, &'static str, bool);
+
+/// Title, value, the peer compared with, and whether as a ratio or as a difference.
+const COMPARED: &[Compared] = &[
+    ("CPU / nginx", |round| round.cpu_us_per_unit, "nginx", true),
+    (
+        "p50 - direct us",
+        |round| round.outcome.p50_us,
+        "direct",
+        false,
+    ),
+    (
+        "p99 - direct us",
+        |round| round.outcome.p99_us,
+        "direct",
+        false,
+    ),
+    (
+        "first - direct",
+        |round| round.outcome.first_p50_us,
+        "direct",
+        false,
+    ),
+];
+
+/// The median over rounds of the value against that of `base` in the same round: both saw the same machine.
+fn compared(
+    rounds: &[&Round],
+    base: &[&Round],
+    read: fn(&Round) -> Option<f64>,
+    ratio: bool,
+) -> Option<f64> {
+    let pair = |round: &&Round| {
+        let base = base.iter().find(|base| base.number == round.number)?;
+        let (value, base) = (read(round)?, read(base)?);
+        Some(if ratio { value / base } else { value - base })
+    };
+    let mut values: Vec<f64> = rounds.iter().filter_map(pair).collect();
+    median(&mut values)
+}
+
+fn values(rounds: &[&Round], read: fn(&Round) -> Option<f64>) -> Vec<f64> {
+    rounds.iter().filter_map(|round| read(round)).collect()
+}
+
+fn spread(values: &[f64]) -> String {
+    let mut sorted = values.to_vec();
+    let Some(middle) = median(&mut sorted) else {
+        return "-".to_owned();
+    };
+    let least = number(sorted.first().copied());
+    let most = number(sorted.last().copied());
+    format!("{} ({least}-{most})", number(Some(middle)))
+}
+
+/// Sorts `values`; the middle one, or the mean of the middle two.
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = *values.get((values.len() - 1) / 2)?;
+    Some(f64::midpoint(lower, upper))
+}
+
+fn rate(round: &Round) -> f64 {
+    round.outcome.units as f64 / round.outcome.window_seconds.max(f64::MIN_POSITIVE)
+}
+
+/// Three digits or so.
+fn number(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
+        Some(value) if value.abs() >= 10.0 => format!("{value:.1}"),
+        Some(value) => format!("{value:.2}"),
+    }
+}
