@@ -1,1 +1,200 @@
-//! TODO room
+//! The composition root: a configuration becomes listeners, workers and a control thread, and all of them
+//! end in order.
+
+mod control;
+mod descriptors;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{Address, Config, UpstreamKind};
+use crate::demo;
+use crate::gateway::Snapshot;
+use crate::reactor::listener::{self, Listener, SocketFile};
+use crate::reactor::load::Loads;
+use crate::reactor::{affinity, worker as thread};
+use crate::signal::Phase;
+use crate::telemetry::health::{Health, Readiness};
+use crate::telemetry::{Telemetry, log};
+
+/// Accepted connections that may wait for another worker to take them. More than it can take in one turn is
+/// served where it was accepted.
+const INBOX_CONNECTIONS: usize = 1024;
+
+/// What runs, for whoever tells the operator. Called once everything listens.
+#[derive(Debug)]
+pub struct Started {
+    /// Client listeners, as URLs (or `unix:PATH`).
+    pub listening: Vec<String>,
+    /// The admin listener, as a URL.
+    pub admin: Option<String>,
+    /// Worker threads.
+    pub workers: usize,
+    /// What the operator should know, each a sentence.
+    pub warnings: Vec<String>,
+}
+
+/// Runs the gateway until it is told to stop, and to the end of its drain.
+///
+/// # Errors
+/// When it can't start: an address that can't be had, TLS material that can't be loaded, no threads.
+pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) -> anyhow::Result<()> {
+    let _flush = log::init(&config.log, no_color)?;
+    let demo = start_demo(&mut config).context("the demo upstream can't start")?;
+    let workers = config.server.workers.unwrap_or_else(affinity::default_workers);
+    let descriptors = descriptors::raise_limit();
+    let connections_max = descriptors::connections_max(config.server.connections_max, descriptors);
+    let telemetry = Telemetry::new(&config, workers);
+    let health = Health::new();
+    let drain = config.drain;
+    let snapshot = Snapshot::new(config)?;
+    let config = Arc::clone(&snapshot.config);
+
+    let (mut bound, listening, files) = bind(&config, workers)?;
+    // Bound before any worker runs: a port that is taken is an error of the start, not of the life.
+    let admin = config
+        .admin
+        .listen
+        .map(|address| std::net::TcpListener::bind(address).with_context(|| format!("admin.listen: {address}")))
+        .transpose()?;
+    let admin_url = admin.as_ref().map(|admin| admin.local_addr().map(|bound| format!("http://{bound}"))).transpose()?;
+
+    let loads = Loads::new(workers);
+    let (phase, phases) = watch::channel(Phase::Serve);
+    let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(INBOX_CONNECTIONS)).unzip();
+    let cores = if config.server.pin { affinity::allowed_cores() } else { Vec::new() };
+    let mut threads = Vec::with_capacity(workers);
+    for (index, inbox) in inboxes.into_iter().enumerate() {
+        let parts = worker::Parts {
+            index,
+            snapshot: snapshot.clone(),
+            telemetry: Arc::clone(&telemetry),
+            loads: Arc::clone(&loads),
+            connections_max,
+            listeners: std::mem::take(&mut bound[index]),
+            inbox,
+            peers: senders.clone(),
+            phases: phases.clone(),
+        };
+        // More workers than cores is a choice; then nobody is pinned.
+        let core = (workers <= cores.len()).then(|| cores[index]);
+        threads.push(thread::start(index, core, move || Box::pin(worker::run(parts)))?);
+    }
+    drop(senders);
+
+    health.reached(Readiness::Ready);
+    let started = Started { listening, admin: admin_url, workers, warnings: warnings(&config) };
+    for warning in &started.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listening = ?started.listening,
+        admin = started.admin,
+        workers,
+        connections_max,
+        upstreams = config.upstreams.len(),
+        routes = config.routes.len(),
+        keys = config.keys.len(),
+        reactor = "epoll",
+        "started"
+    );
+    report(&started);
+    let stop = control::Stop { phase, drain, telemetry: Arc::clone(&telemetry), health: Arc::clone(&health) };
+    control(admin, stop, telemetry, health, threads)?;
+    drop((demo, files));
+    Ok(())
+}
+
+/// Signals and the admin listener, on this thread, until the workers have ended.
+fn control(
+    admin: Option<std::net::TcpListener>,
+    stop: control::Stop,
+    telemetry: Arc<Telemetry>,
+    health: Arc<Health>,
+    threads: Vec<JoinHandle<()>>,
+) -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let serve_admin = async {
+            match admin {
+                Some(admin) => {
+                    admin.set_nonblocking(true)?;
+                    crate::admin::serve(TcpListener::from_std(admin)?, telemetry, health).await;
+                    Ok(())
+                }
+                None => std::future::pending::<io::Result<()>>().await,
+            }
+        };
+        tokio::select! {
+            result = serve_admin => result.context("the admin listener failed"),
+            result = stop.on_signal(threads) => result,
+        }
+    })
+}
+
+/// Starts the demo upstream where the configuration has one, and tells the configuration where it is.
+fn start_demo(config: &mut Config) -> io::Result<Option<demo::Handle>> {
+    let mut handle = None;
+    for upstream in config.upstreams.iter_mut().filter(|upstream| upstream.kind == UpstreamKind::Demo) {
+        if handle.is_none() {
+            handle = Some(demo::start(demo::Settings {
+                tokens_per_second: config.demo.tokens_per_second,
+                first_token: config.demo.first_token,
+                seed: config.demo.seed,
+            })?);
+        }
+        if let Some(demo) = &handle {
+            upstream.base.host = demo.addr.ip().to_string();
+            upstream.base.port = demo.addr.port();
+            upstream.base.tls = false;
+            "/v1".clone_into(&mut upstream.base.path);
+        }
+    }
+    Ok(handle)
+}
+
+type Bound = (Vec<Vec<Listener>>, Vec<String>, Vec<SocketFile>);
+
+/// Binds every client listener, once per worker (Unix sockets: once).
+fn bind(config: &Config, workers: usize) -> anyhow::Result<Bound> {
+    let server = &config.server;
+    let scheme = if server.tls.is_some() { "https" } else { "http" };
+    let mut per_worker: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    let (mut names, mut files) = (Vec::new(), Vec::new());
+    for address in &server.listen {
+        match address {
+            Address::Tcp(address) => {
+                let (listeners, bound) = listener::bind_tcp(*address, workers, server.send_buffer_bytes)
+                    .with_context(|| format!("server.listen: {address}"))?;
+                for (own, listener) in per_worker.iter_mut().zip(listeners) {
+                    own.push(listener);
+                }
+                names.push(format!("{scheme}://{bound}"));
+            }
+            Address::Unix(path) => {
+                let (listener, file) = listener::bind_unix(path, server.send_buffer_bytes)
+                    .with_context(|| format!("server.listen: unix:{}", path.display()))?;
+                per_worker[0].push(listener);
+                files.push(file);
+                names.push(format!("unix:{}", path.display()));
+            }
+        }
+    }
+    Ok((per_worker, names, files))
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.keys.is_empty() {
+        warnings.push("no [[keys]] are configured: anybody who can connect can use every upstream".to_owned());
+    }
+    warnings
+}

@@ -12,5 +12,6 @@ mod respond;
 mod snapshot;
 mod stack;
 
+pub use local::LocalBoxService;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use stack::{Stack, Worker, stack};

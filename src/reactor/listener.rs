@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
@@ -45,6 +45,8 @@ pub struct Accepted {
     pub fd: OwnedFd,
     /// Its kind.
     pub transport: Transport,
+    /// Who connected; `None` on Unix sockets.
+    pub peer: Option<SocketAddr>,
 }
 
 /// Why nothing was accepted.
@@ -137,10 +139,14 @@ pub async fn accept(listener: &AsyncFd<Listener>) -> Result<Accepted, AcceptErro
     loop {
         let mut ready = listener.readable().await.map_err(AcceptError::Listener)?;
         let accepted = ready.try_io(|listener| {
-            accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).map_err(io::Error::from)
+            acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).map_err(io::Error::from)
         });
         match accepted {
-            Ok(Ok(fd)) => return Ok(Accepted { fd, transport: listener.get_ref().transport }),
+            Ok(Ok((fd, address))) => {
+                let transport = listener.get_ref().transport;
+                let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
+                return Ok(Accepted { fd, transport, peer });
+            }
             Ok(Err(error)) => return Err(classify(error)),
             Err(_would_block) => {}
         }

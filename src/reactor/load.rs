@@ -74,7 +74,19 @@ impl Loads {
     }
 }
 
+impl Loads {
+    /// Undoes [`Loads::connection_sent`], when the worker could not take it.
+    pub fn connection_taken_back(&self, worker: usize) {
+        self.0[worker].connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Load {
+    /// Connections of this worker.
+    pub fn connections(&self) -> usize {
+        self.loads.0[self.worker].connections.load(Ordering::Relaxed)
+    }
+
     /// The side of `worker`.
     pub fn new(loads: Arc<Loads>, worker: usize) -> Self {
         Self { loads, worker, _local: std::marker::PhantomData }

@@ -1,0 +1,249 @@
+//! The life of one worker: its listeners, its inbox, its pool, and its part in the drain.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::control::FLUSH_TIMEOUT;
+use crate::gateway::{Snapshot, Stack, Worker, stack};
+use crate::reactor::listener::{self, AcceptError, Accepted, Listener, OUT_OF_DESCRIPTORS_PAUSE, Transport};
+use crate::reactor::load::{Load, Loads};
+use crate::reactor::{Conn, spawn};
+use crate::server::{Peer, Server, Settings};
+use crate::signal::{Phase, Signal};
+use crate::telemetry::{Recorder, Telemetry};
+use crate::upstream::Pool;
+
+/// How often unused upstream connections are looked at, and the event loop's turn is measured.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// What a worker is made of; everything here can cross threads, what it builds of it can't.
+pub(super) struct Parts {
+    pub(super) index: usize,
+    pub(super) snapshot: Snapshot,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) loads: Arc<Loads>,
+    pub(super) connections_max: usize,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) inbox: mpsc::Receiver<Accepted>,
+    pub(super) peers: Vec<mpsc::Sender<Accepted>>,
+    pub(super) phases: watch::Receiver<Phase>,
+}
+
+/// What serves this worker's connections. Cheap to clone.
+#[derive(Clone)]
+struct Host {
+    server: Server<Stack>,
+    load: Load,
+    recorder: Rc<Recorder>,
+    phase: Signal<Phase>,
+    connections_max: usize,
+    /// Told whenever a connection has ended.
+    ended: Signal<()>,
+}
+
+/// Runs until the drain is over.
+pub(super) async fn run(parts: Parts) {
+    let Parts { index, snapshot, telemetry, loads, connections_max, listeners, inbox, peers, mut phases } = parts;
+    let recorder = telemetry.recorder(index);
+    let phase = Signal::new(Phase::Serve);
+    let config = Arc::clone(&snapshot.config);
+    let pool = Pool::new(&config.upstreams, &snapshot.caps, &snapshot.connectors, &recorder);
+    let load = Load::new(loads, index);
+    let acceptor = snapshot.acceptor.clone();
+    let worker = Worker {
+        snapshot,
+        pool: Rc::clone(&pool),
+        recorder: Rc::clone(&recorder),
+        phase: phase.clone(),
+    };
+    let settings = Settings {
+        header_timeout: config.server.header_timeout,
+        idle_timeout: config.server.idle_timeout,
+        slow_client_timeout: config.stream.slow_client_timeout,
+        header_bytes_max: config.server.header_bytes_max,
+        headers_max: config.server.headers_max,
+        h2_streams_max: config.server.h2_streams_max,
+    };
+    let server = Server::new(
+        stack(Rc::new(worker)),
+        settings,
+        acceptor,
+        load.clone(),
+        Rc::clone(&recorder),
+        phase.clone(),
+    );
+    let ended = Signal::new(());
+    let host = Host { server, load, recorder: Rc::clone(&recorder), phase: phase.clone(), connections_max, ended };
+    for listener in listeners {
+        match AsyncFd::new(listener) {
+            Ok(listener) => drop(spawn(accept(listener, host.clone(), peers.clone()))),
+            Err(error) => tracing::error!(%error, "a listener can't be watched"),
+        }
+    }
+    drop(peers);
+    drop(spawn(take_over(inbox, host.clone())));
+    drop(spawn(keep_house(Rc::clone(&pool), recorder)));
+
+    let mut reached = Phase::Serve;
+    while reached < Phase::Finish {
+        reached = next_phase(&mut phases).await;
+    }
+    phase.set(Phase::Finish);
+    pool.close_idle();
+    let all_closed = host.all_closed();
+    let mut all_closed = pin!(all_closed);
+    loop {
+        tokio::select! {
+            () = &mut all_closed => return,
+            next = next_phase(&mut phases) => if next == Phase::End { break },
+        }
+    }
+    phase.set(Phase::End);
+    // The control thread has the same bound; past it the process ends anyway.
+    drop(timeout(FLUSH_TIMEOUT, all_closed).await);
+}
+
+/// The next phase; `End` when the control thread is gone.
+async fn next_phase(phases: &mut watch::Receiver<Phase>) -> Phase {
+    match phases.changed().await {
+        Ok(()) => *phases.borrow_and_update(),
+        Err(_) => Phase::End,
+    }
+}
+
+/// Accepts until the drain begins, then what is still in the queue.
+async fn accept(listener: AsyncFd<Listener>, host: Host, peers: Vec<mpsc::Sender<Accepted>>) {
+    let watch = host.phase.watch();
+    loop {
+        let accepted = {
+            let mut accepting = pin!(listener::accept(&listener));
+            poll_fn(|cx| match accepting.as_mut().poll(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending if watch.poll(cx) >= Phase::Finish => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            })
+            .await
+        };
+        match accepted {
+            None => return,
+            Some(Ok(accepted)) => host.place(accepted, &peers),
+            Some(Err(AcceptError::Connection)) => host.recorder.accept_failed(false),
+            Some(Err(AcceptError::OutOfDescriptors)) => {
+                host.recorder.accept_failed(true);
+                // The connection waits in the queue; whoever ends next gives it a descriptor.
+                sleep(OUT_OF_DESCRIPTORS_PAUSE).await;
+            }
+            Some(Err(AcceptError::Listener(error))) => {
+                host.recorder.accept_failed(false);
+                tracing::error!(%error, "accept failed");
+                sleep(OUT_OF_DESCRIPTORS_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves what other workers have accepted for this one.
+async fn take_over(mut inbox: mpsc::Receiver<Accepted>, host: Host) {
+    while let Some(accepted) = inbox.recv().await {
+        host.serve(accepted);
+    }
+}
+
+async fn keep_house(pool: Rc<Pool>, recorder: Rc<Recorder>) {
+    let mut ticks = interval(HOUSEKEEPING);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        pool.sweep();
+        // To the back of the queue and round once: what a task that is ready has to wait.
+        let began = Instant::now();
+        tokio::task::yield_now().await;
+        recorder.loop_turn(began.elapsed());
+    }
+}
+
+impl Host {
+    /// Serves an accepted connection here, or hands it to a worker that carries less.
+    fn place(&self, accepted: Accepted, peers: &[mpsc::Sender<Accepted>]) {
+        let loads = self.load.all();
+        if loads.total_connections() >= self.connections_max {
+            self.recorder.connection_refused();
+            return;
+        }
+        let here = self.load.worker();
+        let target = loads.place(here);
+        loads.connection_sent(target);
+        if target == here {
+            return self.serve(accepted);
+        }
+        match peers[target].try_send(accepted) {
+            Ok(()) => self.recorder.connection_handed_over(),
+            Err(mpsc::error::TrySendError::Full(accepted) | mpsc::error::TrySendError::Closed(accepted)) => {
+                loads.connection_taken_back(target);
+                loads.connection_sent(here);
+                self.serve(accepted);
+            }
+        }
+    }
+
+    /// Runs a connection that is counted for this worker already.
+    fn serve(&self, accepted: Accepted) {
+        let counted = Counted::new(self.clone());
+        let (conn, peer) = match conn(accepted) {
+            Ok(conn) => conn,
+            Err(error) => return tracing::debug!(%error, "a connection ended before it began"),
+        };
+        let server = self.server.clone();
+        drop(spawn(async move {
+            let _counted = counted;
+            if let Err(error) = server.serve(conn, peer).await {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+        }));
+    }
+
+    /// Ends when no connection is left.
+    fn all_closed(&self) -> impl Future<Output = ()> + use<> {
+        let watch = self.ended.watch();
+        let load = self.load.clone();
+        poll_fn(move |cx| {
+            watch.poll(cx);
+            if load.connections() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+}
+
+fn conn(accepted: Accepted) -> io::Result<(Conn, Peer)> {
+    match (accepted.transport, accepted.peer) {
+        (Transport::Tcp, Some(peer)) => Ok((Conn::from_tcp(accepted.fd)?, Peer::Tcp(peer))),
+        (Transport::Tcp, None) => Err(io::ErrorKind::NotConnected.into()),
+        (Transport::Unix, _) => Ok((Conn::from_unix(accepted.fd)?, Peer::Unix)),
+    }
+}
+
+/// A connection in the gauges, until it is gone.
+struct Counted(Host);
+
+impl Counted {
+    fn new(host: Host) -> Self {
+        host.recorder.connection_opened();
+        Self(host)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.recorder.connection_closed();
+        self.0.load.connection_closed();
+        self.0.ended.set(());
+    }
+}
