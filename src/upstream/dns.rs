@@ -114,7 +114,7 @@ mod tests {
     use std::cell::Cell;
     use std::future::{pending, ready};
 
-    use tokio::time::advance;
+    use tokio::time::{advance, sleep};
 
     use super::*;
 
@@ -158,7 +158,7 @@ mod tests {
     async fn one_lookup_serves_all_who_ask_meanwhile() {
         let names = Names::default();
         let slow = async {
-            tokio::time::sleep(LIMIT / 2).await;
+            sleep(LIMIT / 2).await;
             Ok(addresses(&["10.0.0.1:1"]))
         };
         let (first, second) = tokio::join!(names.resolve(LIMIT, slow), names.resolve(LIMIT, pending()));

@@ -1,16 +1,20 @@
 //! Getting a connection: phases, deadlines, the cap, Unix sockets, TLS.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::server::handshake;
 use http::Response;
+use rcgen::generate_simple_self_signed;
 use socket2::{Domain, Socket, Type};
-use tempfile::TempDir;
+use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncWriteExt, copy, sink};
-use tokio::net::{TcpStream, UnixListener};
-use tokio::time::{Instant, timeout};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::yield_now;
+use tokio::time::{Instant, pause, timeout};
 
 use super::{Bench, CollectAll, listen, read_request, run, upstream};
 use crate::config::{BaseUrl, Protocol, ServerTls, TlsVersion, Upstream};
@@ -27,7 +31,7 @@ fn check(failed: &SendError, phase: FailurePhase) {
 
 /// An address that refuses connections.
 async fn closed() -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     listener.local_addr().expect("an address")
 }
 
@@ -52,7 +56,7 @@ fn a_connect_without_answer_ends_at_its_deadline() {
         while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
             filling.push(stream.expect("queued"));
         }
-        tokio::time::pause();
+        pause();
         let started = Instant::now();
         let bench = Bench::new(Upstream { connect_timeout: Duration::from_secs(3), ..upstream(address) });
         let failed = bench.send().await.expect_err("no answer");
@@ -75,7 +79,7 @@ fn a_handshake_without_answer_ends_at_its_deadline() {
             let (_folder, ca, _) = certificate();
             settings.ca_file = Some(ca);
             let bench = Bench::new(settings);
-            tokio::time::pause();
+            pause();
             let started = Instant::now();
             check(&bench.send().await.expect_err("no answer"), FailurePhase::Handshake);
             assert_eq!((started.elapsed().as_secs(), bench.open()), (5, 0));
@@ -130,7 +134,7 @@ fn the_cap_counts_connections_and_unused_ones_are_used_first() {
 #[test]
 fn unix_sockets_are_upstreams_too() {
     run(async {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempdir().expect("a folder");
         let path = folder.path().join("u.sock");
         let listener = UnixListener::bind(&path).expect("bound");
         drop(reactor::spawn(async move {
@@ -159,7 +163,7 @@ fn a_connection_given_up_is_closed_and_its_permit_free() {
         let bench = Bench::new(Upstream { protocol: Protocol::Http2, ..upstream(address) });
         let until_accepted = async {
             while accepted.get() == 0 {
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         };
         tokio::select! {
@@ -172,11 +176,11 @@ fn a_connection_given_up_is_closed_and_its_permit_free() {
 
 /// A self-signed certificate for `127.0.0.1`, as PEM files: certificate, key.
 fn certificate() -> (TempDir, PathBuf, PathBuf) {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("made");
-    let folder = tempfile::tempdir().expect("a folder");
+    let made = generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("made");
+    let folder = tempdir().expect("a folder");
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    fs::write(&cert, made.cert.pem()).expect("written");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("written");
     (folder, cert, key)
 }
 
@@ -194,7 +198,7 @@ async fn serve_tls(acceptor: Acceptor, stream: TcpStream) {
 }
 
 async fn serve_h2(io: Io) {
-    let mut connection = h2::server::handshake(io).await.expect("HTTP/2");
+    let mut connection = handshake(io).await.expect("HTTP/2");
     while let Some(Ok((_, mut reply))) = connection.accept().await {
         let mut send = reply.send_response(Response::new(()), false).expect("answered");
         send.send_data(Bytes::from_static(b"hello"), true).expect("sent");

@@ -1,14 +1,17 @@
 //! HTTP/1.1: reuse, framing, cuts, cancellation.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::{Bench, CollectAll, listen, read_request, run, upstream};
+use crate::config::Upstream;
+use crate::units::UpstreamId;
 use crate::upstream::{BodyErrorKind, Framing};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
@@ -59,7 +62,7 @@ fn the_request_is_what_was_asked_and_nothing_of_the_clients_own() {
         for (name, value) in [("authorization", "Bearer client"), ("host", "evil"), ("x-a", "1"), ("connection", "close")] {
             request.headers.insert(name, value.parse().expect("a value"));
         }
-        bench.pool.send(crate::units::UpstreamId::new(0), &request).await.expect("sent");
+        bench.pool.send(UpstreamId::new(0), &request).await.expect("sent");
         let expected = format!(
             "POST /v1/chat/completions?x=1 HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer sk-canary\r\n\
              content-length: 2\r\nx-a: 1\r\n\r\n{{}}"
@@ -95,9 +98,9 @@ fn the_connection_used_last_is_used_next() {
 #[test]
 fn a_connection_closed_while_unused_is_never_noticed() {
     run(async {
-        let (close, orders) = async_pair();
+        let (close, orders) = mpsc::channel(1);
         let (closed, mut reports) = mpsc::channel(1);
-        let orders = std::rc::Rc::new(tokio::sync::Mutex::new(orders));
+        let orders = Rc::new(Mutex::new(orders));
         let (address, accepted) = listen(move |_, mut stream| {
             let (orders, closed) = (orders.clone(), closed.clone());
             async move {
@@ -119,10 +122,6 @@ fn a_connection_closed_while_unused_is_never_noticed() {
         bench.pool.sweep();
         assert_eq!(bench.open(), 0);
     });
-}
-
-fn async_pair() -> (mpsc::Sender<()>, mpsc::Receiver<()>) {
-    mpsc::channel(1)
 }
 
 #[test]
@@ -265,7 +264,7 @@ fn old_connections_are_swept() {
         let (address, accepted) = listen(move |_, stream| answer_all(stream, CHUNKED)).await;
         for (idle, lifetime) in [(Duration::ZERO, Duration::MAX), (Duration::MAX, Duration::ZERO)] {
             let before = accepted.get();
-            let bench = Bench::new(crate::config::Upstream { idle_timeout: idle, lifetime_max: lifetime, ..upstream(address) });
+            let bench = Bench::new(Upstream { idle_timeout: idle, lifetime_max: lifetime, ..upstream(address) });
             bench.fetch().await.expect("whole");
             bench.pool.sweep();
             assert_eq!(bench.open(), 0);

@@ -1,7 +1,9 @@
 //! HTTP/2: sharing, cancelling, slow siblings, and everything a peer may say against a stream.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,15 +15,19 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::yield_now;
+use tokio::time::{Instant, pause};
 
 use super::{Bench, CollectAll, listen, run, upstream};
 use crate::config::{Protocol, Upstream};
 use crate::reactor;
+use crate::telemetry::FailurePhase;
+use crate::units::UpstreamId;
 use crate::upstream::{BodyErrorKind, Framing};
 
 type Incoming = (Request<RecvStream>, SendResponse<Bytes>);
 
-fn speaks_h2(address: std::net::SocketAddr) -> Upstream {
+fn speaks_h2(address: SocketAddr) -> Upstream {
     Upstream { protocol: Protocol::Http2, ..upstream(address) }
 }
 
@@ -70,7 +76,7 @@ async fn frames(mut send: SendStream<Bytes>, size: usize, count: usize) {
 fn simultaneous_requests_share_the_connection_that_the_first_makes() {
     run(async {
         let (address, accepted) = listen(|_, stream| async { serve_all(handshake(stream, 100).await, hello).await }).await;
-        let bench = std::rc::Rc::new(Bench::new(speaks_h2(address)));
+        let bench = Rc::new(Bench::new(speaks_h2(address)));
         let ask = |_| {
             let bench = bench.clone();
             reactor::spawn(async move { bench.fetch().await.expect("whole") })
@@ -110,7 +116,7 @@ fn trailers_come_last_and_a_head_alone_is_empty() {
         assert_eq!(whole.to_bytes(), "hi");
         let mut request = super::request();
         request.headers.insert("x-empty", "1".parse().expect("a value"));
-        let response = bench.pool.send(crate::units::UpstreamId::new(0), &request).await.expect("sent");
+        let response = bench.pool.send(UpstreamId::new(0), &request).await.expect("sent");
         assert_eq!((response.body().framing(), response.body().is_end_stream()), (Framing::Empty, true));
     });
 }
@@ -168,7 +174,7 @@ fn readers_that_never_read_do_not_disturb_a_sibling() {
             request.headers.insert("x-paced", "1".parse().expect("a value"));
             // Polled in step with the others' windows filling up.
             for _ in 0..2 {
-                let response = bench.pool.send(crate::units::UpstreamId::new(0), &request).await.expect("sent");
+                let response = bench.pool.send(UpstreamId::new(0), &request).await.expect("sent");
                 assert_eq!(response.collect_all().await.expect("whole").to_bytes().len(), 5000 * size);
             }
             for response in &mut stalled {
@@ -183,7 +189,7 @@ fn readers_that_never_read_do_not_disturb_a_sibling() {
 #[test]
 fn go_away_lets_streams_end_and_sends_new_ones_elsewhere() {
     run(async {
-        let finish = std::rc::Rc::new(Semaphore::new(0));
+        let finish = Rc::new(Semaphore::new(0));
         let gate = finish.clone();
         let (address, accepted) = listen(move |number, stream| {
             let gate = gate.clone();
@@ -243,7 +249,7 @@ fn a_reset_is_an_error_and_never_sent_again() {
                 if incoming.0.headers().contains_key("x-late") {
                     let mut send = respond(incoming);
                     send.send_data("begun".into(), false).expect("sent");
-                    tokio::task::yield_now().await;
+                    yield_now().await;
                     send.send_reset(Reason::NO_ERROR);
                 } else {
                     incoming.1.send_reset(Reason::INTERNAL_ERROR);
@@ -256,7 +262,7 @@ fn a_reset_is_an_error_and_never_sent_again() {
         assert!(bench.send().await.expect_err("reset").sent);
         let mut request = super::request();
         request.headers.insert("x-late", "1".parse().expect("a value"));
-        let broken = match bench.pool.send(crate::units::UpstreamId::new(0), &request).await {
+        let broken = match bench.pool.send(UpstreamId::new(0), &request).await {
             Ok(response) => response.collect_all().await.expect_err("reset").kind,
             Err(failed) => panic!("head lost: {failed}"),
         };
@@ -279,7 +285,7 @@ fn a_full_connection_gets_company() {
             assert_eq!(accepted.get(), count);
         }
         let failed = bench.send().await.expect_err("at the cap");
-        assert_eq!((failed.phase, failed.sent), (crate::telemetry::FailurePhase::Cap, false));
+        assert_eq!((failed.phase, failed.sent), (FailurePhase::Cap, false));
         drop(held.pop());
         held.push(bench.send().await.expect("sent"));
         assert_eq!(accepted.get(), 3);
@@ -339,14 +345,14 @@ fn a_stalled_reader_holds_one_window() {
         let mut later = Context::from_waker(Waker::noop());
         // Nothing more is granted until somebody reads.
         for _ in 0..100 {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         events.try_recv().expect_err("no grant");
         let mut taken = 0;
         while taken < 65_536 {
             match Pin::new(response.body_mut()).poll_frame(&mut later) {
                 Poll::Ready(Some(frame)) => taken += frame.expect("good").into_data().expect("data").len(),
-                _ => tokio::task::yield_now().await,
+                _ => yield_now().await,
             }
         }
         assert!(events.recv().await.expect("granted") > 0);
@@ -362,17 +368,17 @@ fn a_peer_that_does_not_answer_pings_is_given_up() {
             let send = respond(first);
             for _ in 0..20 {
                 let accepting = connection.accept();
-                tokio::select! { biased; _ = accepting => {}, () = tokio::task::yield_now() => {} }
+                tokio::select! { biased; _ = accepting => {}, () = yield_now() => {} }
             }
             // Holds the socket open and never looks at it again.
-            std::future::pending::<()>().await;
+            pending::<()>().await;
             drop((connection, send));
         })
         .await;
         let bench = Bench::new(speaks_h2(address));
         let response = bench.send().await.expect("sent");
-        tokio::time::pause();
-        let started = tokio::time::Instant::now();
+        pause();
+        let started = Instant::now();
         let broken = response.collect_all().await.expect_err("given up");
         assert_eq!(broken.kind, BodyErrorKind::Broken);
         assert_eq!(started.elapsed().as_secs(), Duration::from_secs(40).as_secs());

@@ -18,6 +18,7 @@ use http_body_util::{BodyExt, Collected};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::{Body, BodyError, Caps, Connectors, Pool, Request, SendError};
@@ -95,7 +96,7 @@ impl Bench {
     /// Lets tasks run until so many connections are open.
     async fn until_open(&self, count: usize) {
         while self.open() != count {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 }
