@@ -98,7 +98,8 @@ impl Names {
 /// Alternates the families, starting with the resolver's first choice (RFC 8305, section 4).
 fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let mut second = second.into_iter();
     let mut mixed = Vec::with_capacity(first.len() + second.len());
     for address in first {

@@ -14,7 +14,8 @@ use crate::config::Upstream;
 use crate::units::UpstreamId;
 use crate::upstream::{BodyErrorKind, Framing};
 
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+const CHUNKED: &str =
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
 
 /// Answers every request on a connection alike.
 async fn answer_all(mut stream: TcpStream, answer: &'static str) {
@@ -59,7 +60,9 @@ fn the_request_is_what_was_asked_and_nothing_of_the_clients_own() {
         .await;
         let bench = Bench::new(upstream(address));
         let mut request = super::request();
-        for (name, value) in [("authorization", "Bearer client"), ("host", "evil"), ("x-a", "1"), ("connection", "close")] {
+        for (name, value) in
+            [("authorization", "Bearer client"), ("host", "evil"), ("x-a", "1"), ("connection", "close")]
+        {
             request.headers.insert(name, value.parse().expect("a value"));
         }
         bench.pool.send(UpstreamId::new(0), &request).await.expect("sent");
@@ -127,7 +130,8 @@ fn a_connection_closed_while_unused_is_never_noticed() {
 #[test]
 fn bytes_nobody_asked_for_end_a_connection() {
     run(async {
-        let (address, accepted) = listen(|_, stream| answer_all(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxJUNK")).await;
+        let (address, accepted) =
+            listen(|_, stream| answer_all(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxJUNK")).await;
         let bench = Bench::new(upstream(address));
         for _ in 0..3 {
             assert_eq!(bench.fetch().await.expect("whole"), "x");

@@ -75,7 +75,8 @@ async fn frames(mut send: SendStream<Bytes>, size: usize, count: usize) {
 #[test]
 fn simultaneous_requests_share_the_connection_that_the_first_makes() {
     run(async {
-        let (address, accepted) = listen(|_, stream| async { serve_all(handshake(stream, 100).await, hello).await }).await;
+        let (address, accepted) =
+            listen(|_, stream| async { serve_all(handshake(stream, 100).await, hello).await }).await;
         let bench = Rc::new(Bench::new(speaks_h2(address)));
         let ask = |_| {
             let bench = bench.clone();
@@ -102,7 +103,8 @@ fn trailers_come_last_and_a_head_alone_is_empty() {
                 }
                 let mut send = respond(incoming);
                 send.send_data("hi".into(), false).expect("sent");
-                let trailers = HeaderMap::from_iter([("x-sum".parse().expect("a name"), "7".parse().expect("a value"))]);
+                let trailers =
+                    HeaderMap::from_iter([("x-sum".parse().expect("a name"), "7".parse().expect("a value"))]);
                 send.send_trailers(trailers).expect("sent");
             };
             serve_all(handshake(stream, 100).await, serve).await;
