@@ -49,10 +49,6 @@ impl Cache {
         self.links.borrow_mut().clear();
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.links.borrow().len()
-    }
-
     fn is_good(&self, link: &mut Link) -> bool {
         link.idle_for() < self.idle_timeout && link.age() < self.lifetime_max && link.is_alive()
     }

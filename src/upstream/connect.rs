@@ -100,10 +100,7 @@ async fn addresses(upstream: &config::Upstream, names: &Names) -> Result<Rc<[Soc
     }
     // `getaddrinfo` on the blocking pool: it may take seconds, and reads files.
     let lookup = async { lookup_host((host, port)).await.map(Iterator::collect) };
-    names
-        .resolve(upstream.dns_timeout, lookup)
-        .await
-        .map_err(|cause| SendError::unsent(FailurePhase::Dns, cause))
+    names.resolve(upstream.dns_timeout, lookup).await.map_err(|cause| SendError::unsent(FailurePhase::Dns, cause))
 }
 
 async fn limited<T>(

@@ -98,7 +98,8 @@ impl Names {
 /// Alternates the families, starting with the resolver's first choice (RFC 8305, section 4).
 fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let mut second = second.into_iter();
     let mut mixed = Vec::with_capacity(first.len() + second.len());
     for address in first {
@@ -114,7 +115,7 @@ mod tests {
     use std::cell::Cell;
     use std::future::{pending, ready};
 
-    use tokio::time::advance;
+    use tokio::time::{advance, sleep};
 
     use super::*;
 
@@ -158,7 +159,7 @@ mod tests {
     async fn one_lookup_serves_all_who_ask_meanwhile() {
         let names = Names::default();
         let slow = async {
-            tokio::time::sleep(LIMIT / 2).await;
+            sleep(LIMIT / 2).await;
             Ok(addresses(&["10.0.0.1:1"]))
         };
         let (first, second) = tokio::join!(names.resolve(LIMIT, slow), names.resolve(LIMIT, pending()));

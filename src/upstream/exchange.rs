@@ -81,7 +81,7 @@ impl Peer {
             };
             match failed {
                 Err(failed) if !failed.sent && attempt < ATTEMPTS_MAX => {
-                    tracing::debug!(upstream = %self.config.name, error = %failed, "not sent, trying another connection");
+                    tracing::debug!(upstream = %self.config.name, error = %failed, "not sent, trying again");
                     attempt += 1;
                 }
                 other => return other,

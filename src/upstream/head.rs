@@ -60,11 +60,8 @@ impl Origin {
             name => name.to_owned(),
         };
         let usual_port = if base.tls { 443 } else { 80 };
-        let authority = if base.unix.is_some() || base.port == usual_port {
-            name
-        } else {
-            format!("{name}:{}", base.port)
-        };
+        let authority =
+            if base.unix.is_some() || base.port == usual_port { name } else { format!("{name}:{}", base.port) };
         let authorization = upstream.key.as_ref().map(|key| {
             let value = format!("Bearer {}", key.expose_secret());
             let mut value = HeaderValue::try_from(value).expect("a checked key");

@@ -60,6 +60,7 @@ const EMPTY_FRAMES_MAX: u32 = 50;
 pub(super) struct Link {
     sender: SendRequest<Bytes>,
     written: Written,
+    empty_frames: Rc<Cell<u32>>,
     streams_max: usize,
     state: Rc<State>,
 }
@@ -68,7 +69,6 @@ pub(super) struct Link {
 struct State {
     /// Streams promised or open.
     streams: Cell<usize>,
-    empty_frames: Cell<u32>,
     /// Gets no new streams.
     retired: Cell<bool>,
     idle_since: Cell<Instant>,
@@ -88,7 +88,7 @@ pub(super) struct Stream {
     recv: RecvStream,
     /// Bytes outstanding, if the head said how many there are.
     left: Option<u64>,
-    ticket: Ticket,
+    _ticket: Ticket,
 }
 
 impl Link {
@@ -102,7 +102,8 @@ impl Link {
     /// Dropping the future closes the connection.
     pub(super) async fn new(io: Io, streams_max: usize, lease: Lease) -> Result<Rc<Self>, SendError> {
         let failed = |cause| SendError::unsent(FailurePhase::Handshake, cause);
-        let wire = Wire::new(io);
+        let mut wire = Wire::new(io);
+        let empty_frames = wire.count_empty_frames();
         let written = wire.written();
         let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -127,7 +128,6 @@ impl Link {
         let now = Instant::now();
         let state = Rc::new(State {
             streams: Cell::new(0),
-            empty_frames: Cell::new(0),
             retired: Cell::new(false),
             idle_since: Cell::new(now),
             lease: RefCell::new(Some(lease)),
@@ -135,12 +135,14 @@ impl Link {
         });
         // Not joined: it ends by itself, as the module's head says.
         drop(reactor::spawn(drive(connection, End(state.clone()))));
-        Ok(Rc::new(Self { sender, written, streams_max, state }))
+        Ok(Rc::new(Self { sender, written, empty_frames, streams_max, state }))
     }
 
     /// Whether it may get new streams at all.
     pub(super) fn is_usable(&self, lifetime_max: Duration) -> bool {
-        !self.state.retired.get() && self.state.born.elapsed() < lifetime_max
+        !self.state.retired.get()
+            && self.empty_frames.get() <= EMPTY_FRAMES_MAX
+            && self.state.born.elapsed() < lifetime_max
     }
 
     /// Whether nobody uses it, and has not for so long.
@@ -199,7 +201,7 @@ impl Ticket {
             Ok(head) => {
                 let (head, recv) = head.into_parts();
                 let left = content_length(&head.headers);
-                Ok(Response::from_parts(head, Body::http2(Stream { recv, left, ticket: self })))
+                Ok(Response::from_parts(head, Body::http2(Stream { recv, left, _ticket: self })))
             }
             Err(error) => {
                 let sent = !is_unprocessed(&error) && self.link.written.bytes() != before;
@@ -217,7 +219,8 @@ impl Stream {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             match ready!(self.recv.poll_data(cx)) {
-                Some(Ok(data)) if data.is_empty() => self.note_empty_frame(),
+                // The final one; h2 keeps the others to itself. No frame of ours is ever empty.
+                Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
                     // Fails only on a stream that is closed, whose window nobody needs.
                     drop(self.recv.flow_control().release_capacity(data.len()));
@@ -231,8 +234,8 @@ impl Stream {
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 None => {
-                    let trailers = ready!(self.recv.poll_trailers(cx));
-                    return Poll::Ready(trailers.map(|found| found.map(Frame::trailers)).map_err(Into::into).transpose());
+                    let trailers = ready!(self.recv.poll_trailers(cx)).map_err(BodyError::from);
+                    return Poll::Ready(trailers.transpose().map(|found| found.map(Frame::trailers)));
                 }
             }
         }
@@ -246,17 +249,6 @@ impl Stream {
     /// Bytes still to come, where known.
     pub(super) fn left(&self) -> Option<u64> {
         self.left
-    }
-
-    fn note_empty_frame(&self) {
-        // An empty frame that ends the stream is ordinary.
-        if !self.recv.is_end_stream() {
-            let state = &self.ticket.link.state;
-            state.empty_frames.set(state.empty_frames.get() + 1);
-            if state.empty_frames.get() > EMPTY_FRAMES_MAX {
-                state.retired.set(true);
-            }
-        }
     }
 }
 

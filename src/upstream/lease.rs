@@ -24,7 +24,13 @@ impl Lease {
     /// For a connection that now stands; it counts as active.
     pub(super) fn new(recorder: Rc<Recorder>, upstream: UpstreamId, permit: Permit) -> Self {
         recorder.upstream_connections(upstream, ConnectionState::Active, 1);
-        Self { recorder, upstream, state: Cell::new(ConnectionState::Active), born: Instant::now(), _permit: permit }
+        Self {
+            recorder,
+            upstream,
+            state: Cell::new(ConnectionState::Active),
+            born: Instant::now(),
+            _permit: permit,
+        }
     }
 
     /// Moves the connection between the gauges. Saying the same twice is harmless.

@@ -15,6 +15,7 @@ mod dns;
 mod error;
 mod exchange;
 mod flight;
+mod frames;
 mod head;
 mod http1;
 mod http2;

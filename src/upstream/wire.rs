@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::Frames;
 use crate::reactor::Io;
 
 /// [`Io`] that counts. Under TLS it counts plain bytes that rustls has taken, sent or not: an overestimate,
@@ -16,6 +17,8 @@ use crate::reactor::Io;
 pub(super) struct Wire {
     io: Io,
     written: Written,
+    /// HTTP/2 only.
+    frames: Option<Frames>,
 }
 
 /// Bytes written so far to one connection.
@@ -34,7 +37,12 @@ impl Written {
 
 impl Wire {
     pub(super) fn new(io: Io) -> Self {
-        Self { io, written: Written::default() }
+        Self { io, written: Written::default(), frames: None }
+    }
+
+    /// From now on counts the peer's empty HTTP/2 frames too, in the cell returned.
+    pub(super) fn count_empty_frames(&mut self) -> Rc<Cell<u32>> {
+        self.frames.get_or_insert_default().empty()
     }
 
     pub(super) fn written(&self) -> Written {
@@ -44,7 +52,12 @@ impl Wire {
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if let Some(frames) = &mut self.frames {
+            frames.feed(&buf.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,0 +1,191 @@
+//! The pool against small scripted upstreams on real loopback sockets.
+
+mod connecting;
+mod http1;
+mod http2;
+mod pacing;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use http_body_util::{BodyExt, Collected};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use super::{Body, BodyError, Caps, Connectors, Pool, Request, SendError};
+use crate::config::{
+    Admin, BaseUrl, Config, Drain, Limits, Log, LogFormat, Protocol, Server, Stream, Upstream, UpstreamKind,
+};
+use crate::reactor;
+use crate::telemetry::Telemetry;
+use crate::units::UpstreamId;
+
+/// Runs a test on a runtime like a worker's. The deadline is for tests that hang, not for those that wait.
+fn run(test: impl Future<Output = ()>) {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(LocalOptions::default()).expect("a runtime");
+    runtime.block_on(async { timeout(Duration::from_mins(1), test).await.expect("in time") });
+}
+
+/// An upstream at this address, with bounds that no test reaches unless it sets others.
+fn upstream(address: SocketAddr) -> Upstream {
+    Upstream {
+        name: "test".to_owned(),
+        kind: UpstreamKind::OpenAi,
+        base: BaseUrl {
+            tls: false,
+            host: address.ip().to_string(),
+            port: address.port(),
+            unix: None,
+            path: "/v1".to_owned(),
+        },
+        key: Some("sk-canary".to_owned().into()),
+        protocol: Protocol::Auto,
+        connections_max: 1000,
+        h2_streams_max: 100,
+        dns_timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
+        handshake_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(50),
+        lifetime_max: Duration::from_mins(5),
+        receive_buffer_bytes: 65_536,
+        ca_file: None,
+        include_usage: false,
+    }
+}
+
+/// A pool with one upstream.
+struct Bench {
+    pool: Rc<Pool>,
+    caps: Arc<Caps>,
+}
+
+impl Bench {
+    fn new(upstream: Upstream) -> Self {
+        let config = config(upstream);
+        let caps = Caps::new(&config.upstreams);
+        let connectors = Connectors::new(&config.upstreams).expect("good settings");
+        let recorder = Telemetry::new(&config, 1).recorder(0);
+        let pool = Pool::new(&config.upstreams, &caps, &connectors, &recorder);
+        Self { pool, caps }
+    }
+
+    async fn send(&self) -> Result<Response<Body>, SendError> {
+        self.pool.send(UpstreamId::new(0), &request()).await
+    }
+
+    /// Sends and reads to the end.
+    async fn fetch(&self) -> Result<Bytes, BodyError> {
+        Ok(self.send().await.expect("sent").collect_all().await?.to_bytes())
+    }
+
+    /// Connections open, as the cap counts them.
+    fn open(&self) -> usize {
+        self.caps.open(UpstreamId::new(0))
+    }
+
+    /// Lets tasks run until so many connections are open.
+    async fn until_open(&self, count: usize) {
+        while self.open() != count {
+            yield_now().await;
+        }
+    }
+}
+
+fn request() -> Request {
+    Request {
+        method: Method::POST,
+        path_and_query: "/chat/completions?x=1".to_owned(),
+        headers: HeaderMap::new(),
+        body: Bytes::from_static(b"{}"),
+    }
+}
+
+trait CollectAll {
+    async fn collect_all(self) -> Result<Collected<Bytes>, BodyError>;
+}
+
+impl CollectAll for Response<Body> {
+    async fn collect_all(self) -> Result<Collected<Bytes>, BodyError> {
+        self.into_body().collect().await
+    }
+}
+
+/// Runs `serve` for each connection, with its number from 0; the cell counts them.
+async fn listen<F, S>(serve: S) -> (SocketAddr, Rc<Cell<usize>>)
+where
+    S: Fn(usize, TcpStream) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let count = Rc::new(Cell::new(0));
+    let accepted = count.clone();
+    drop(reactor::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let number = accepted.replace(accepted.get() + 1);
+            drop(reactor::spawn(serve(number, stream)));
+        }
+    }));
+    (address, count)
+}
+
+/// Reads one request with the body `{}`; `None` at the end of the connection.
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n{}") {
+        match stream.read_u8().await {
+            Ok(byte) => read.push(byte),
+            Err(_) => return None,
+        }
+    }
+    Some(String::from_utf8(read).expect("text"))
+}
+
+fn config(upstream: Upstream) -> Config {
+    let second = Duration::from_secs(1);
+    Config {
+        server: Server {
+            listen: vec![],
+            workers: None,
+            pin: false,
+            connections_max: None,
+            in_flight_max: 1,
+            header_timeout: second,
+            body_timeout: second,
+            idle_timeout: second,
+            header_bytes_max: 1,
+            headers_max: 1,
+            body_bytes_max: 1,
+            h2_streams_max: 1,
+            send_buffer_bytes: 1,
+            tls: None,
+        },
+        stream: Stream {
+            keep_alive: None,
+            early_head_after: None,
+            first_token_timeout: None,
+            idle_timeout: None,
+            total_timeout: None,
+            slow_client_timeout: None,
+            event_hold_bytes_max: 1,
+        },
+        limits: Limits::default(),
+        keys: vec![],
+        upstreams: vec![upstream],
+        routes: vec![],
+        default_upstream: None,
+        admin: Admin { listen: None },
+        drain: Drain { delay: second, timeout: second },
+        log: Log { filter: String::new(), format: LogFormat::Text, access: false },
+    }
+}
