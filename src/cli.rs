@@ -20,6 +20,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::app;
 use crate::config::{self, Address, Config, DemoSettings, Env, LogFormat, Problem};
 
 /// The complete configuration file, commented.
@@ -206,7 +207,7 @@ fn execute(line: CommandLine, env: &Env) -> Result<(), Failure> {
         Some(Command::Demo(options)) => {
             let mut config = options.configure();
             overrides(&mut config);
-            run(config, &Start::Demo)
+            run(config, &Start::Demo, env)
         }
         Some(Command::Init(init)) => Ok(init.write()?),
         Some(Command::Healthcheck(Healthcheck { admin })) => Ok(healthcheck(&admin)?),
@@ -240,7 +241,7 @@ impl Source {
 fn serve(source: Source, overrides: impl FnOnce(&mut Config), env: &Env) -> Result<(), Failure> {
     let (mut config, start) = source.load(env).map_err(|problems| Failure::Refused(problems, REFUSED))?;
     overrides(&mut config);
-    run(config, &start)
+    run(config, &start, env)
 }
 
 fn check(source: Source, overrides: impl FnOnce(&mut Config), env: &Env) -> Result<(), Failure> {
@@ -251,11 +252,36 @@ fn check(source: Source, overrides: impl FnOnce(&mut Config), env: &Env) -> Resu
 }
 
 /// Says what runs, and runs it to its end.
-fn run(config: Config, start: &Start) -> Result<(), Failure> {
+fn run(config: Config, start: &Start, env: &Env) -> Result<(), Failure> {
     eprintln!("millstream {}: {}", *VERSION, start.sentence());
-    // THE CALL SITE of the application: `crate::app::run(config, …)?; Ok(())` goes here.
-    drop(config);
-    Err(Failure::Failed(anyhow::anyhow!("the application is not wired yet")))
+    let guide = matches!(start, Start::Demo | Start::Fallback);
+    let no_color = env.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    app::run(config, no_color, |started| {
+        let mut lines = String::new();
+        for url in &started.listening {
+            lines.push_str(&format!("listening {url}\n"));
+        }
+        if let Some(url) = &started.admin {
+            lines.push_str(&format!("admin {url}\n"));
+        }
+        if guide && let Some(url) = started.listening.first() {
+            lines.push_str(&first_steps(url));
+        }
+        lines.push_str("ready\n");
+        // Whoever started it may have closed its end; the gateway runs all the same.
+        drop(print(&lines));
+    })?;
+    Ok(())
+}
+
+/// What to do with a demo.
+fn first_steps(url: &str) -> String {
+    format!(
+        "\ntry it:\n  \
+         curl -N {url}/v1/chat/completions -H 'content-type: application/json' \\\n    \
+         -d '{{\"model\":\"demo\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Tell me about mills\"}}]}}'\n\n\
+         or with an SDK:\n  base_url=\"{url}/v1\"  (any API key, any model name)\n\n"
+    )
 }
 
 impl Start {

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::{Address, Config, UpstreamKind};
 use crate::demo;
 use crate::gateway::Snapshot;
-use crate::reactor::listener::{self, Listener, SocketFile};
+use crate::reactor::listener::{self, Bound, SocketFile};
 use crate::reactor::load::Loads;
 use crate::reactor::{affinity, worker as thread};
 use crate::signal::Phase;
@@ -161,13 +161,14 @@ fn start_demo(config: &mut Config) -> io::Result<Option<demo::Handle>> {
     Ok(handle)
 }
 
-type Bound = (Vec<Vec<Listener>>, Vec<String>, Vec<SocketFile>);
+/// Sockets per worker, their names, and the files of those that have one.
+type Listening = (Vec<Vec<Bound>>, Vec<String>, Vec<SocketFile>);
 
 /// Binds every client listener, once per worker (Unix sockets: once).
-fn bind(config: &Config, workers: usize) -> anyhow::Result<Bound> {
+fn bind(config: &Config, workers: usize) -> anyhow::Result<Listening> {
     let server = &config.server;
     let scheme = if server.tls.is_some() { "https" } else { "http" };
-    let mut per_worker: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut per_worker: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
     let (mut names, mut files) = (Vec::new(), Vec::new());
     for address in &server.listen {
         match address {

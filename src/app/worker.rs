@@ -1,26 +1,27 @@
 //! The life of one worker: its listeners, its inbox, its pool, and its part in the drain.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::control::FLUSH_TIMEOUT;
 use crate::gateway::{Snapshot, Stack, Worker, stack};
-use crate::reactor::listener::{self, AcceptError, Accepted, Listener, OUT_OF_DESCRIPTORS_PAUSE, Transport};
+use crate::reactor::listener::{AcceptError, Accepted, Bound, Listener, OUT_OF_DESCRIPTORS_PAUSE};
 use crate::reactor::load::{Load, Loads};
-use crate::reactor::{Conn, spawn};
+use crate::reactor::{Conn, Moving, spawn};
 use crate::server::{Peer, Server, Settings};
 use crate::signal::{Phase, Signal};
 use crate::telemetry::{Recorder, Telemetry};
 use crate::upstream::Pool;
+
+/// A connection on its way to another worker.
+pub(super) type Arriving = (Moving, Peer);
 
 /// How often unused upstream connections are looked at, and the event loop's turn is measured.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -32,9 +33,9 @@ pub(super) struct Parts {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) loads: Arc<Loads>,
     pub(super) connections_max: usize,
-    pub(super) listeners: Vec<Listener>,
-    pub(super) inbox: mpsc::Receiver<Accepted>,
-    pub(super) peers: Vec<mpsc::Sender<Accepted>>,
+    pub(super) listeners: Vec<Bound>,
+    pub(super) inbox: mpsc::Receiver<Arriving>,
+    pub(super) peers: Vec<mpsc::Sender<Arriving>>,
     pub(super) phases: watch::Receiver<Phase>,
 }
 
@@ -83,8 +84,8 @@ pub(super) async fn run(parts: Parts) {
     );
     let ended = Signal::new(());
     let host = Host { server, load, recorder: Rc::clone(&recorder), phase: phase.clone(), connections_max, ended };
-    for listener in listeners {
-        match AsyncFd::new(listener) {
+    for bound in listeners {
+        match Listener::new(bound) {
             Ok(listener) => drop(spawn(accept(listener, host.clone(), peers.clone()))),
             Err(error) => tracing::error!(%error, "a listener can't be watched"),
         }
@@ -121,18 +122,15 @@ async fn next_phase(phases: &mut watch::Receiver<Phase>) -> Phase {
 }
 
 /// Accepts until the drain begins, then what is still in the queue.
-async fn accept(listener: AsyncFd<Listener>, host: Host, peers: Vec<mpsc::Sender<Accepted>>) {
+async fn accept(listener: Listener, host: Host, peers: Vec<mpsc::Sender<Arriving>>) {
     let watch = host.phase.watch();
     loop {
-        let accepted = {
-            let mut accepting = pin!(listener::accept(&listener));
-            poll_fn(|cx| match accepting.as_mut().poll(cx) {
-                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                Poll::Pending if watch.poll(cx) >= Phase::Finish => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            })
-            .await
-        };
+        let accepted = poll_fn(|cx| match listener.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending if watch.poll(cx) >= Phase::Finish => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
         match accepted {
             None => return,
             Some(Ok(accepted)) => host.place(accepted, &peers),
@@ -152,9 +150,13 @@ async fn accept(listener: AsyncFd<Listener>, host: Host, peers: Vec<mpsc::Sender
 }
 
 /// Serves what other workers have accepted for this one.
-async fn take_over(mut inbox: mpsc::Receiver<Accepted>, host: Host) {
-    while let Some(accepted) = inbox.recv().await {
-        host.serve(accepted);
+async fn take_over(mut inbox: mpsc::Receiver<Arriving>, host: Host) {
+    while let Some((moving, peer)) = inbox.recv().await {
+        let counted = Counted::new(host.clone());
+        match Conn::arrive(moving) {
+            Ok(conn) => counted.serve(conn, peer),
+            Err(error) => tracing::debug!(%peer, %error, "a connection was lost between workers"),
+        }
     }
 }
 
@@ -173,42 +175,28 @@ async fn keep_house(pool: Rc<Pool>, recorder: Rc<Recorder>) {
 
 impl Host {
     /// Serves an accepted connection here, or hands it to a worker that carries less.
-    fn place(&self, accepted: Accepted, peers: &[mpsc::Sender<Accepted>]) {
+    fn place(&self, Accepted { conn, peer }: Accepted, peers: &[mpsc::Sender<Arriving>]) {
         let loads = self.load.all();
         if loads.total_connections() >= self.connections_max {
             self.recorder.connection_refused();
             return;
         }
-        let here = self.load.worker();
-        let target = loads.place(here);
-        loads.connection_sent(target);
-        if target == here {
-            return self.serve(accepted);
-        }
-        match peers[target].try_send(accepted) {
-            Ok(()) => self.recorder.connection_handed_over(),
-            Err(mpsc::error::TrySendError::Full(accepted) | mpsc::error::TrySendError::Closed(accepted)) => {
-                loads.connection_taken_back(target);
-                loads.connection_sent(here);
-                self.serve(accepted);
-            }
-        }
-    }
-
-    /// Runs a connection that is counted for this worker already.
-    fn serve(&self, accepted: Accepted) {
-        let counted = Counted::new(self.clone());
-        let (conn, peer) = match conn(accepted) {
-            Ok(conn) => conn,
-            Err(error) => return tracing::debug!(%error, "a connection ended before it began"),
+        let peer = peer.map_or(Peer::Unix, Peer::Tcp);
+        let target = loads.place(self.load.worker());
+        let permit = if target == self.load.worker() { None } else { peers[target].try_reserve().ok() };
+        let Some(permit) = permit else {
+            // Ours, or the other's inbox is full: then it has enough to do.
+            self.load.connection_opened();
+            return Counted::new(self.clone()).serve(conn, peer);
         };
-        let server = self.server.clone();
-        drop(spawn(async move {
-            let _counted = counted;
-            if let Err(error) = server.serve(conn, peer).await {
-                tracing::debug!(%peer, %error, "connection ended");
+        match conn.leave() {
+            Ok(moving) => {
+                loads.connection_sent(target);
+                self.recorder.connection_handed_over();
+                permit.send((moving, peer));
             }
-        }));
+            Err(error) => tracing::debug!(%peer, %error, "a connection could not be handed over"),
+        }
     }
 
     /// Ends when no connection is left.
@@ -222,14 +210,6 @@ impl Host {
     }
 }
 
-fn conn(accepted: Accepted) -> io::Result<(Conn, Peer)> {
-    match (accepted.transport, accepted.peer) {
-        (Transport::Tcp, Some(peer)) => Ok((Conn::from_tcp(accepted.fd)?, Peer::Tcp(peer))),
-        (Transport::Tcp, None) => Err(io::ErrorKind::NotConnected.into()),
-        (Transport::Unix, _) => Ok((Conn::from_unix(accepted.fd)?, Peer::Unix)),
-    }
-}
-
 /// A connection in the gauges, until it is gone.
 struct Counted(Host);
 
@@ -237,6 +217,17 @@ impl Counted {
     fn new(host: Host) -> Self {
         host.recorder.connection_opened();
         Self(host)
+    }
+
+    /// Runs the connection, which the worker's load counts already.
+    fn serve(self, conn: Conn, peer: Peer) {
+        let server = self.0.server.clone();
+        drop(spawn(async move {
+            let _counted = self;
+            if let Err(error) = server.serve(conn, peer).await {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+        }));
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::epoll;
 use crate::config::Address;
@@ -23,6 +23,15 @@ pub struct Conn {
 #[derive(Debug)]
 enum Driver {
     Epoll(epoll::Socket),
+}
+
+/// A connection between two workers: of neither's event loop.
+#[derive(Debug)]
+pub enum Moving {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// Unix domain socket.
+    Unix(std::os::unix::net::UnixStream),
 }
 
 /// Kernel settings of a socket. `TCP_NODELAY` is always on and not listed.
@@ -47,17 +56,33 @@ impl Conn {
     /// Takes over an accepted TCP socket.
     ///
     /// # Errors
-    /// When the socket can't be registered or configured.
-    pub fn from_tcp(fd: OwnedFd) -> io::Result<Self> {
-        epoll::Socket::from_tcp(fd).map(Self::new)
+    /// When the socket can't be configured.
+    pub fn from_tcp(stream: TcpStream) -> io::Result<Self> {
+        epoll::Socket::from_tcp(stream).map(Self::new)
     }
 
     /// Takes over an accepted Unix socket.
+    pub fn from_unix(stream: UnixStream) -> Self {
+        Self::new(epoll::Socket::from_unix(stream))
+    }
+
+    /// Takes the connection off this worker, to be given to another.
+    ///
+    /// # Errors
+    /// When the event loop can't let go of it, or somebody still waits for its hang-up.
+    pub fn leave(self) -> io::Result<Moving> {
+        debug_assert!(self.unread.is_empty(), "nothing has been read of a connection that moves");
+        match self.driver {
+            Driver::Epoll(socket) => socket.leave(),
+        }
+    }
+
+    /// Takes over a connection that another worker accepted.
     ///
     /// # Errors
     /// When the socket can't be registered.
-    pub fn from_unix(fd: OwnedFd) -> io::Result<Self> {
-        epoll::Socket::from_unix(fd).map(Self::new)
+    pub fn arrive(moving: Moving) -> io::Result<Self> {
+        epoll::Socket::arrive(moving).map(Self::new)
     }
 
     /// Connects. Without a deadline of its own: the caller has one.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-use super::conn::{Idle, SocketOptions};
+use super::conn::{Idle, Moving, SocketOptions};
 use crate::config::Address;
 
 /// Shared between the connection's owner and whoever waits for its hang-up.
@@ -35,14 +35,27 @@ macro_rules! either {
 }
 
 impl Socket {
-    pub(super) fn from_tcp(fd: OwnedFd) -> io::Result<Self> {
-        let stream = TcpStream::from_std(fd.into())?;
+    pub(super) fn from_tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self(Rc::new(Stream::Tcp(stream))))
     }
 
-    pub(super) fn from_unix(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self(Rc::new(Stream::Unix(UnixStream::from_std(fd.into())?))))
+    pub(super) fn from_unix(stream: UnixStream) -> Self {
+        Self(Rc::new(Stream::Unix(stream)))
+    }
+
+    pub(super) fn leave(self) -> io::Result<Moving> {
+        match Rc::into_inner(self.0).ok_or(io::ErrorKind::ResourceBusy)? {
+            Stream::Tcp(stream) => stream.into_std().map(Moving::Tcp),
+            Stream::Unix(stream) => stream.into_std().map(Moving::Unix),
+        }
+    }
+
+    pub(super) fn arrive(moving: Moving) -> io::Result<Self> {
+        Ok(Self(Rc::new(match moving {
+            Moving::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Moving::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })))
     }
 
     pub(super) async fn connect(address: &Address, options: SocketOptions) -> io::Result<Self> {

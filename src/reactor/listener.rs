@@ -3,16 +3,16 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::unix::AsyncFd;
+
+use super::Conn;
 
 /// Connections that wait to be accepted. Large, for bursts of reconnects; the kernel caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -21,30 +21,30 @@ const BACKLOG: i32 = 4096;
 /// enough that nobody notices once one is free again.
 pub const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(50);
 
-/// A bound and listening socket.
+/// A bound and listening socket, not yet of any worker.
 #[derive(Debug)]
-pub struct Listener {
-    fd: OwnedFd,
-    /// What it speaks.
-    pub transport: Transport,
-}
-
-/// What a listener's connections are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum Bound {
     /// TCP.
-    Tcp,
+    Tcp(TcpListener),
     /// Unix domain socket.
-    Unix,
+    Unix(UnixListener),
 }
 
-/// An accepted socket on its way to the worker that will serve it.
+/// A listening socket of one worker.
+#[derive(Debug)]
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+/// An accepted connection.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The socket, not yet registered with any reactor.
-    pub fd: OwnedFd,
-    /// Its kind.
-    pub transport: Transport,
+    /// The connection, of the worker that accepted it.
+    pub conn: Conn,
     /// Who connected; `None` on Unix sockets.
     pub peer: Option<SocketAddr>,
 }
@@ -76,7 +76,7 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// What the kernel says of the address.
-pub fn bind_tcp(address: SocketAddr, workers: usize, send_buffer: usize) -> io::Result<(Vec<Listener>, SocketAddr)> {
+pub fn bind_tcp(address: SocketAddr, workers: usize, send_buffer: usize) -> io::Result<(Vec<Bound>, SocketAddr)> {
     let mut bound = address;
     let mut listeners = Vec::with_capacity(workers);
     for _ in 0..workers {
@@ -93,7 +93,7 @@ pub fn bind_tcp(address: SocketAddr, workers: usize, send_buffer: usize) -> io::
         socket.bind(&bound.into())?;
         socket.listen(BACKLOG)?;
         bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        listeners.push(Listener { fd: socket.into(), transport: Transport::Tcp });
+        listeners.push(Bound::Tcp(socket.into()));
     }
     Ok((listeners, bound))
 }
@@ -102,7 +102,7 @@ pub fn bind_tcp(address: SocketAddr, workers: usize, send_buffer: usize) -> io::
 ///
 /// # Errors
 /// What the kernel says; `AddrInUse` when another process listens there.
-pub fn bind_unix(path: &Path, send_buffer: usize) -> io::Result<(Listener, SocketFile)> {
+pub fn bind_unix(path: &Path, send_buffer: usize) -> io::Result<(Bound, SocketFile)> {
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && UnixStream::connect(path).is_err() => {
             // Nobody listens: a file left by a process that was killed.
@@ -113,43 +113,34 @@ pub fn bind_unix(path: &Path, send_buffer: usize) -> io::Result<(Listener, Socke
     };
     listener.set_nonblocking(true)?;
     SockRef::from(&listener).set_send_buffer_size(send_buffer)?;
-    Ok((Listener { fd: listener.into(), transport: Transport::Unix }, SocketFile(path.to_owned())))
+    Ok((Bound::Unix(listener), SocketFile(path.to_owned())))
 }
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+impl Listener {
+    /// Watched by this worker's event loop from here on.
+    ///
+    /// # Errors
+    /// When the loop can't take it.
+    pub fn new(bound: Bound) -> io::Result<Self> {
+        Ok(Self(match bound {
+            Bound::Tcp(listener) => Kind::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Kind::Unix(tokio::net::UnixListener::from_std(listener)?),
+        }))
     }
-}
 
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-/// Waits for the next connection.
-///
-/// # Errors
-/// See [`AcceptError`]; only `Listener` is final.
-///
-/// # Cancel safety
-/// Dropping the future loses no connection: it is accepted and returned in one step.
-pub async fn accept(listener: &AsyncFd<Listener>) -> Result<Accepted, AcceptError> {
-    loop {
-        let mut ready = listener.readable().await.map_err(AcceptError::Listener)?;
-        let accepted = ready.try_io(|listener| {
-            acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).map_err(io::Error::from)
-        });
-        match accepted {
-            Ok(Ok((fd, address))) => {
-                let transport = listener.get_ref().transport;
-                let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
-                return Ok(Accepted { fd, transport, peer });
-            }
-            Ok(Err(error)) => return Err(classify(error)),
-            Err(_would_block) => {}
-        }
+    /// The next connection.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]; only `Listener` is final.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Accepted, AcceptError>> {
+        let accepted = match &self.0 {
+            Kind::Tcp(listener) => ready!(listener.poll_accept(cx)).and_then(|(stream, peer)| {
+                Ok(Accepted { conn: Conn::from_tcp(stream)?, peer: Some(peer) })
+            }),
+            Kind::Unix(listener) => ready!(listener.poll_accept(cx))
+                .map(|(stream, _)| Accepted { conn: Conn::from_unix(stream), peer: None }),
+        };
+        Poll::Ready(accepted.map_err(classify))
     }
 }
 
@@ -183,8 +174,8 @@ mod tests {
         assert_eq!(listeners.len(), 3);
         assert_ne!(bound.port(), 0);
         for listener in &listeners {
-            let address = SockRef::from(listener).local_addr()?.as_socket().expect("TCP");
-            assert_eq!(address, bound);
+            let Bound::Tcp(listener) = listener else { panic!("TCP") };
+            assert_eq!(listener.local_addr()?, bound);
         }
         Ok(())
     }

@@ -74,13 +74,6 @@ impl Loads {
     }
 }
 
-impl Loads {
-    /// Undoes [`Loads::connection_sent`], when the worker could not take it.
-    pub fn connection_taken_back(&self, worker: usize) {
-        self.0[worker].connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Load {
     /// Connections of this worker.
     pub fn connections(&self) -> usize {
@@ -102,7 +95,12 @@ impl Load {
         self.worker
     }
 
-    /// A connection is gone. (It was counted by [`Loads::connection_sent`].)
+    /// A connection that stays on the worker that accepted it.
+    pub fn connection_opened(&self) {
+        self.loads.connection_sent(self.worker);
+    }
+
+    /// A connection is gone.
     pub fn connection_closed(&self) {
         self.loads.0[self.worker].connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -13,6 +13,6 @@ pub mod spawn;
 pub mod tls;
 pub mod worker;
 
-pub use conn::{Conn, Idle, SocketOptions};
+pub use conn::{Conn, Idle, Moving, SocketOptions};
 pub use io::Io;
 pub use spawn::spawn;
