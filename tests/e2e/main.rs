@@ -1,0 +1,13 @@
+//! The real binary over real sockets, between clients and upstreams that do exactly what each test says.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::float_cmp,
+    unreachable_pub,
+    reason = "tests wait on sockets in real time, on threads of their own"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chat;
