@@ -1,6 +1,5 @@
 //! Answers come through byte for byte, however the network splits them.
 
-use crate::support::client::Reader;
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, Lab, STOP, Setup, token};
 use crate::support::upstream::Http;
 
@@ -226,7 +225,7 @@ fn usage_is_asked_for_and_its_chunk_removed() {
         let expected = if kept { [&token("a"), STOP, usage, DONE].concat() } else { [&token("a"), STOP, DONE].concat() };
         assert_eq!(client.answer().1.text(), expected);
     }
-    let tokens = "millstream_tokens_total{direction=\"output\",source=\"provider\",upstream=\"up\"}";
+    let tokens = "millstream_tokens_total{upstream=\"up\",direction=\"output\",source=\"provider\"}";
     lab.gateway.until(tokens, |gateway| gateway.metric(tokens) == 8.0);
 }
 

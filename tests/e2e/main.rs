@@ -11,3 +11,6 @@
 mod support;
 
 mod chat;
+mod faults;
+mod limits;
+mod routing;
