@@ -234,7 +234,8 @@ where
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(frame))) => self.take(frame, &mut out),
                 Poll::Ready(Some(Err(error))) => {
-                    self.last = Last::Broken(error, EndReason::UpstreamError);
+                    let reason = self.reason_of(&error);
+                    self.last = Last::Broken(error, reason);
                     break;
                 }
                 Poll::Ready(None) => {
@@ -256,6 +257,17 @@ where
         }
         self.timers.sent(now);
         Some(out.into_bytes())
+    }
+
+    /// How the stream ends with `error`. An attempt that was awaited may see its deadline pass before our own
+    /// clocks do, which are set to the same moment.
+    fn reason_of(&self, error: &Error) -> EndReason {
+        let total = self.settings.clocks.total.map(|total| self.settings.start + total);
+        match error.kind() {
+            Kind::UpstreamTimeout if total.is_some_and(|at| Instant::now() >= at) => EndReason::TotalTimeout,
+            Kind::UpstreamTimeout => EndReason::FirstTokenTimeout,
+            _ => EndReason::UpstreamError,
+        }
     }
 
     /// One frame of the source, whatever it is; an awaited answer turns into one on the way.
