@@ -11,6 +11,10 @@
 mod support;
 
 mod chat;
+mod disconnect;
+mod drain;
 mod faults;
 mod limits;
 mod routing;
+mod slow;
+mod workers;

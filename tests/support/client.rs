@@ -10,7 +10,6 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream, SendStream};
 use http::Request;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 
@@ -317,15 +316,10 @@ impl Reader for H2Answer {
     }
 }
 
-/// A TCP connection whose receive buffer is small: what a stalled client's kernel may hold.
-pub fn connect_narrow(address: SocketAddr) -> TcpStream {
+/// A TCP connection whose receive buffer, which is what a stalled client's kernel may hold, has this size.
+pub fn connect_narrow(address: SocketAddr, receive_bytes: usize) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(16 * 1024).expect("an option");
+    socket.set_recv_buffer_size(receive_bytes).expect("an option");
     socket.connect(&address.into()).expect("the gateway accepts");
     TcpStream::from(socket)
-}
-
-/// Bounds how long a reset may take to be sent.
-pub fn linger(stream: &TcpStream) {
-    SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("an option");
 }

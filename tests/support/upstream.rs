@@ -42,6 +42,8 @@ pub struct Exchange {
     pub head: Head,
     pub body: Vec<u8>,
     answer: Answer,
+    /// Where in its chunk a flood has stopped.
+    flooded: usize,
 }
 
 enum Answer {
@@ -163,7 +165,7 @@ fn serve_http1(mut wire: Wire, sender: &Sender<Exchange>) {
         let length = head.get("content-length").map_or(0, |length| length.parse().expect("a length"));
         let Ok(body) = wire.exactly(length) else { return };
         let (back, returned) = channel();
-        let exchange = Exchange { head, body, answer: Answer::One(Some(wire), back) };
+        let exchange = Exchange { head, body, answer: Answer::One(Some(wire), back), flooded: 0 };
         if sender.send(exchange).is_err() {
             return;
         }
@@ -197,7 +199,8 @@ where
                     first: format!("{} {path} HTTP/2", parts.method),
                     fields: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
                 };
-                drop(sender.send(Exchange { head, body, answer: Answer::Two { respond, body: None, connection: own } }));
+                let answer = Answer::Two { respond, body: None, connection: own };
+                drop(sender.send(Exchange { head, body, answer, flooded: 0 }));
             });
         }
     });
@@ -331,19 +334,23 @@ impl Exchange {
     /// Sends as much as the gateway takes, and returns how much that was, once it has taken nothing for
     /// `patience`.
     pub fn flood(&mut self, patience: Duration) -> usize {
-        let event = format!("data: {}\n\n", "x".repeat(8_192 - 8));
+        self.flood_with(8_192, patience)
+    }
+
+    /// The same with events of so many bytes.
+    pub fn flood_with(&mut self, event_bytes: usize, patience: Duration) -> usize {
+        let event = format!("data: {}\n\n", "x".repeat(event_bytes - 8));
         let mut taken = 0;
         match &mut self.answer {
             Answer::One(wire, _) => {
                 let chunk = format!("{:x}\r\n{event}\r\n", event.len());
                 let wire = wire.as_mut().expect("still open");
-                let mut at = 0;
                 loop {
-                    match wire.offer(&chunk.as_bytes()[at..], patience) {
+                    match wire.offer(&chunk.as_bytes()[self.flooded..], patience) {
                         Ok(0) | Err(_) => return taken,
                         Ok(written) => {
                             taken += written;
-                            at = (at + written) % chunk.len();
+                            self.flooded = (self.flooded + written) % chunk.len();
                         }
                     }
                 }
