@@ -1,6 +1,6 @@
 //! Clients that do not read hold their upstream back, and are cut in the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::client::{Client, H2Client, Reader, connect_narrow};
 use crate::support::driver::block;
@@ -26,6 +26,22 @@ fn narrow_h2(lab: &Lab) -> H2Client {
     })
 }
 
+/// Asks for a stream that it will not read.
+fn unread(lab: &Lab, http: Http) -> Box<dyn Reader> {
+    match http {
+        Http::One => {
+            let mut client = narrow(lab);
+            client.post(CHAT_PATH, CHAT);
+            Box::new(client)
+        }
+        Http::Two => {
+            let mut client = narrow_h2(lab);
+            let answer = client.post(CHAT_PATH, CHAT);
+            Box::new(client.only(answer))
+        }
+    }
+}
+
 #[test]
 fn a_flood_that_nobody_reads_is_not_read() {
     for up in BOTH {
@@ -45,8 +61,7 @@ fn a_flood_that_nobody_reads_is_not_read() {
         }
         assert!(exchange.flood(PATIENCE) > 0);
 
-        let mut client = narrow_h2(&lab);
-        let _answer = client.post(CHAT_PATH, CHAT);
+        let _unread = unread(&lab, Http::Two);
         let mut exchange = lab.upstream.next();
         exchange.begin_events();
         let taken = exchange.flood(PATIENCE);
@@ -91,24 +106,13 @@ fn a_slow_reader_is_cut_and_its_siblings_go_on() {
             sibling.head();
             assert_eq!(sibling.event(), token("before"));
 
-            let (mut one, mut two, unread);
-            match down {
-                Http::One => {
-                    one = narrow(&lab);
-                    one.post(CHAT_PATH, CHAT);
-                }
-                Http::Two => {
-                    two = narrow_h2(&lab);
-                    unread = two.post(CHAT_PATH, CHAT);
-                }
-            }
+            let _unread = unread(&lab, down);
             let mut exchange = lab.upstream.next();
             exchange.begin_events();
             exchange.flood(PATIENCE);
             beside.send(token("meanwhile"));
             assert_eq!(sibling.event(), token("meanwhile"));
             exchange.until_given_up();
-            // Both clients are there until here.
             lab.until_ended("chat_completions", "slow_reader");
             beside.send([&token("after"), DONE].concat());
             assert_eq!(sibling.event(), token("after"));
@@ -126,25 +130,13 @@ fn small_frames_that_nobody_reads_do_not_end_their_connection() {
         let mut sibling = lab.chat(Http::One);
         let mut beside = lab.upstream.next();
         beside.begin_events();
-        let mut stalled: Vec<Box<dyn Reader>> = Vec::new();
-        let mut floods = Vec::new();
+        let mut stalled = Vec::new();
         for _ in 0..8 {
-            match down {
-                Http::One => {
-                    let mut client = narrow(&lab);
-                    client.post(CHAT_PATH, CHAT);
-                    stalled.push(Box::new(client));
-                }
-                Http::Two => {
-                    let mut client = narrow_h2(&lab);
-                    let answer = client.post(CHAT_PATH, CHAT);
-                    stalled.push(Box::new(client.only(answer)));
-                }
-            }
+            let client = unread(&lab, down);
             let mut exchange = lab.upstream.next();
             exchange.begin_events();
             assert!(exchange.flood_with(40, Duration::from_millis(100)) > 0);
-            floods.push(exchange);
+            stalled.push((client, exchange));
         }
         beside.send([&token("after"), DONE].concat());
         beside.end();
@@ -156,7 +148,7 @@ fn small_frames_that_nobody_reads_do_not_end_their_connection() {
 
 #[test]
 fn a_client_that_reads_slowly_but_steadily_is_kept() {
-    let lab = Setup::new().stream("slow_client_timeout = \"1s\"").lab(Http::One);
+    let lab = Setup::new().stream("slow_client_timeout = \"2s\"").lab(Http::One);
     let mut client = Client::new(Wire::tcp(connect_narrow(lab.gateway.address(0), 256 * 1024)));
     client.post(CHAT_PATH, CHAT);
     let mut exchange = lab.upstream.next();
@@ -164,7 +156,8 @@ fn a_client_that_reads_slowly_but_steadily_is_kept() {
     client.head();
     let mut sent = 0;
     // Longer than the timeout, in turns of a stall and a sip.
-    for _ in 0..6 {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
         sent += exchange.flood(PATIENCE);
         for _ in 0..64 {
             client.event();
