@@ -3,10 +3,14 @@
 
 pub mod body;
 pub mod end;
+mod events;
+mod last;
+mod outbox;
+pub mod phase;
 pub mod relay;
+mod source;
 pub mod sse;
 pub mod tap;
-pub mod phase;
 mod timers;
 mod window;
 
