@@ -40,6 +40,7 @@ pub struct Usage {
 
 /// The two names of each count. Not aliases of one field: some providers send both.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the providers'")]
 struct Reported {
     prompt_tokens: Option<u64>,
     input_tokens: Option<u64>,

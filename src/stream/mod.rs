@@ -3,16 +3,14 @@
 
 pub mod body;
 pub mod end;
-mod events;
-mod last;
-mod outbox;
 pub mod phase;
 pub mod relay;
-mod source;
 pub mod sse;
 pub mod tap;
 mod timers;
 mod window;
+#[cfg(test)]
+mod script;
 
 pub use body::{Body, Departure};
 pub use end::{Abort, End, Usage};

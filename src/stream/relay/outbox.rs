@@ -63,7 +63,9 @@ mod tests {
 
     fn lengths(pieces: &[usize]) -> Vec<usize> {
         let mut outbox = Outbox::default();
-        pieces.iter().for_each(|&length| outbox.push(Bytes::from(vec![b'x'; length])));
+        for &length in pieces {
+            outbox.push(Bytes::from(vec![b'x'; length]));
+        }
         std::iter::from_fn(|| outbox.pop()).map(|bytes| bytes.len()).collect()
     }
 

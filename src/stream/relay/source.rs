@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 
-use super::relay::{Answer, Pending};
+use super::{Answer, Pending};
 use crate::error::{Error, Kind};
 use crate::units::UpstreamId;
 

@@ -5,6 +5,11 @@
 //! in; an incomplete one is kept back (up to a bound) so that a break in its middle can still be told as an
 //! error event, which costs its reader nothing: no client acts on an event before its blank line.
 
+mod events;
+mod last;
+mod outbox;
+mod source;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
@@ -17,12 +22,12 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::time::Instant;
 
+use self::events::Events;
+use self::last::Last;
+use self::outbox::Outbox;
+use self::source::{Read, Source, stray_event};
 use super::end::{Abort, End};
-use super::events::Events;
-use super::last::Last;
-use super::outbox::Outbox;
 use super::phase::PhaseGuard;
-use super::source::{Read, Source, stray_event};
 use super::tap::Tap;
 use super::timers::{Clocks, Due, Timers};
 use crate::api::endpoint::Ending;
@@ -34,6 +39,9 @@ use crate::units::UpstreamId;
 
 /// Frames taken from the source before everybody else of this core gets a turn.
 const FRAMES_PER_TURN_MAX: usize = 64;
+
+/// What a body gives when it is polled and has something.
+type Step = Option<Result<Frame<Bytes>, Abort>>;
 
 /// What a relay needs to know of its exchange.
 #[derive(Debug)]
@@ -152,6 +160,8 @@ impl<U> Relay<U> {
     fn reason_if_left_now(&self) -> Option<EndReason> {
         match self.last {
             Last::Broken(_, reason) if !self.has_last_word() => Some(reason),
+            Last::Ended if !self.events.tap().is_complete(self.framed) => Some(EndReason::UpstreamTruncated),
+            Last::Ended => Some(self.reason_said()),
             _ => self.has_last_word().then(|| self.reason_said()),
         }
     }
@@ -174,7 +184,7 @@ where
     type Data = Bytes;
     type Error = Abort;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step> {
         let this = &mut *self;
         if matches!(this.last, Last::Nothing) && this.settings.recall.poll(cx) == Phase::End {
             this.last = Last::broken(Error::new(Kind::Drained, "the gateway is stopping"));
@@ -316,7 +326,7 @@ where
     }
 
     /// The source is done: says how, in the way that fits.
-    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
             match std::mem::replace(&mut self.last, Last::Over) {
                 Last::Nothing | Last::Over => return Poll::Ready(None),
@@ -356,7 +366,7 @@ where
     }
 
     /// After a clean end of the transfer: the rest, and whether it is a success.
-    fn finish_ended(&mut self) -> Option<Poll<Option<Result<Frame<Bytes>, Abort>>>> {
+    fn finish_ended(&mut self) -> Option<Poll<Step>> {
         if !self.end.streamed {
             self.events.tap_mut().pieces_end(b"");
             self.end.reason = Some(EndReason::Completed);
@@ -380,11 +390,11 @@ where
         self.take_trailers()
     }
 
-    fn take_trailers(&mut self) -> Option<Poll<Option<Result<Frame<Bytes>, Abort>>>> {
+    fn take_trailers(&mut self) -> Option<Poll<Step>> {
         self.trailers.take().map(|trailers| Poll::Ready(Some(Ok(Frame::trailers(trailers)))))
     }
 
-    fn send(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Abort>>> {
+    fn send(&mut self, bytes: Bytes) -> Poll<Step> {
         self.end.bytes += bytes.len() as u64;
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
@@ -396,5 +406,7 @@ impl<U> fmt::Debug for Relay<U> {
     }
 }
 
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod tests;

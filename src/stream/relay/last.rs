@@ -1,7 +1,7 @@
 //! What a relay has left to do when its source is gone.
 
-use super::timers::Due;
 use crate::error::{Error, Kind};
+use crate::stream::timers::Due;
 use crate::telemetry::EndReason;
 
 pub(super) enum Last {

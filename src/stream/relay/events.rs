@@ -6,8 +6,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::outbox::Outbox;
-use super::sse::{self, Scanner};
-use super::tap::{Seen, Tap};
+use crate::stream::sse::{self, Scanner};
+use crate::stream::tap::{Seen, Tap};
 
 /// Bytes at the beginning of an over-long event in which its type is looked for.
 const EVENT_HEAD_BYTES: usize = 1024;
@@ -25,7 +25,7 @@ pub(super) struct Events {
     /// The incomplete event at the end of what was read.
     held: BytesMut,
     /// The beginning of an event that was too long to be held and is being passed on in pieces.
-    long_event: Option<Bytes>,
+    long_event: Option<BytesMut>,
     /// An LF at the beginning of the next bytes is half of a CRLF whose CR was followed by something of ours,
     /// or was removed: it would be a blank line now.
     drop_lf: bool,
@@ -94,8 +94,11 @@ impl Events {
     }
 
     /// What stands behind the end of the long event, if it ends in `data`.
-    fn feed_long_event(&mut self, head: Bytes, mut data: Bytes, out: &mut Outbox) -> Option<Bytes> {
-        let Some(end) = self.scanner.event_end(&data) else {
+    fn feed_long_event(&mut self, mut head: BytesMut, mut data: Bytes, out: &mut Outbox) -> Option<Bytes> {
+        let end = self.scanner.event_end(&data);
+        let room = EVENT_HEAD_BYTES.saturating_sub(head.len());
+        head.extend_from_slice(&data[..end.unwrap_or(data.len()).min(room)]);
+        let Some(end) = end else {
             self.tap.piece(&data);
             self.long_event = Some(head);
             out.push(data);
@@ -126,7 +129,10 @@ impl Events {
         loop {
             match self.tap.event(&data[event_start..at]) {
                 Seen::UsageOnly if self.strip_usage => {
-                    out.push(data.slice(kept_from.min(event_start)..event_start));
+                    // The rest of the last event's line end may stand before it.
+                    let line_ends = data[event_start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+                    let start = event_start + line_ends.count();
+                    out.push(data.slice(kept_from.min(start)..start));
                     kept_from = at;
                 }
                 seen => token |= self.saw(seen),
@@ -158,7 +164,7 @@ impl Events {
         }
         let piece = std::mem::take(&mut self.held).freeze();
         self.tap.piece(&piece);
-        self.long_event = Some(Bytes::copy_from_slice(&piece[..piece.len().min(EVENT_HEAD_BYTES)]));
+        self.long_event = Some(BytesMut::from(&piece[..piece.len().min(EVENT_HEAD_BYTES)]));
         self.begun = true;
         out.push(piece);
         true
