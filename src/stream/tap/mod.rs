@@ -11,6 +11,7 @@ use super::end::Usage;
 use super::sse;
 use super::window::Window;
 use crate::api::endpoint::Ending;
+use crate::telemetry::EndReason;
 
 /// Bytes of a finish reason worth keeping; the known ones have at most 14.
 const FINISH_REASON_BYTES_MAX: usize = 32;
@@ -147,6 +148,13 @@ impl Tap {
     /// Whether the dialect's last word has been said, after which a break of the transfer loses nothing.
     pub fn is_over(&self) -> bool {
         self.done || self.terminal
+    }
+
+    /// How the answer ended in its own words, if it said so: nothing of it is missing then, and nothing is to
+    /// be added.
+    pub fn last_word(&self) -> Option<EndReason> {
+        let over = self.is_over().then_some(EndReason::Completed);
+        if self.failed { Some(EndReason::UpstreamError) } else { over }
     }
 
     /// Whether the upstream itself sent an error event.
