@@ -152,3 +152,12 @@ fn the_next_sequence_number_follows_the_last_one_seen() {
         assert_eq!(tap.next_sequence_number(), next);
     }
 }
+
+#[test]
+fn nesting_without_end_takes_linear_time() {
+    // Reading every level to its end would take 10^11 steps here.
+    let mut tap = Tap::new(Ending::Chat, 1);
+    let nested = "{\"usage\":".repeat(100_000);
+    assert_eq!(tap.event(format!("data: {nested}\n\n").as_bytes()), Seen::Token);
+    assert_eq!(tap.usage(), None);
+}
