@@ -38,6 +38,7 @@ impl Process {
             .args(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .env("RUST_BACKTRACE", "0")
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {name}"))?;
