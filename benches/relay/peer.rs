@@ -210,6 +210,8 @@ fn haproxy_config(addr: SocketAddr, place: &Place<'_>) -> String {
     format!(
         "global
   nbthread 1
+  tune.pool-low-fd-ratio 90
+  tune.pool-high-fd-ratio 95
   maxconn {connections}
   ulimit-n {nofile}
 defaults
@@ -219,6 +221,7 @@ defaults
   timeout server 300s
   option http-keep-alive
   option abortonclose
+  option http-no-delay
   http-reuse always
 frontend in
   bind {addr} backlog 4096
