@@ -98,7 +98,7 @@ impl Peer {
                 let program = place.millstream.to_string_lossy().into_owned();
                 (
                     millstream_config(addr, place)?,
-                    vec![program, "run".to_owned(), "--config".to_owned(), path],
+                    vec![program, "--config".to_owned(), path],
                 )
             }
             Self::Nginx => {
