@@ -98,7 +98,7 @@ impl Peer {
                 let program = place.millstream.to_string_lossy().into_owned();
                 (
                     millstream_config(addr, place)?,
-                    vec![program, "run".to_owned(), "--config".to_owned(), path],
+                    vec![program, "--config".to_owned(), path],
                 )
             }
             Self::Nginx => {
@@ -210,6 +210,8 @@ fn haproxy_config(addr: SocketAddr, place: &Place<'_>) -> String {
     format!(
         "global
   nbthread 1
+  tune.pool-low-fd-ratio 90
+  tune.pool-high-fd-ratio 95
   maxconn {connections}
   ulimit-n {nofile}
 defaults
@@ -219,6 +221,7 @@ defaults
   timeout server 300s
   option http-keep-alive
   option abortonclose
+  option http-no-delay
   http-reuse always
 frontend in
   bind {addr} backlog 4096

@@ -38,6 +38,7 @@ impl Process {
             .args(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .env("RUST_BACKTRACE", "0")
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {name}"))?;
@@ -154,4 +155,22 @@ impl Usage {
             rss_kib: rss.unwrap_or(0),
         })
     }
+}
+
+/// Time that core `cpu` has spent in any process, in microseconds. What exceeds the gateway's share is somebody
+/// else's.
+pub(crate) fn core_us(cpu: usize) -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{cpu} ");
+    let line = stat
+        .lines()
+        .find_map(|line| line.strip_prefix(&name))
+        .unwrap_or("");
+    // user, nice, system
+    let ticks: u64 = line
+        .split_whitespace()
+        .take(3)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    ticks * 1_000_000 / clock_ticks_per_second()
 }

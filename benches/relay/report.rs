@@ -52,6 +52,7 @@ const COLUMNS: &[Column] = &[
     ("gateway busy %", |round| {
         round.gateway_busy.map(|busy| busy * 100.0)
     }),
+    ("others busy %", |round| Some(round.others_busy * 100.0)),
     ("load busy %", |round| Some(round.load_busy * 100.0)),
 ];
 

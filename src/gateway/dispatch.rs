@@ -54,9 +54,9 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         .filter(|_| call.streams())
         .map(|after| call.record.exchange.began() + after);
     let phase = worker.phase.watch();
-    let attempts = recalled(phase, attempt::run(worker, call));
+    let attempts = recalled(phase, attempt::run(Rc::clone(&worker), call));
     let Some(early_at) = early_at else {
-        return Ok(respond::answered(attempts.await?, settings, permit));
+        return Ok(respond::answered(&worker, attempts.await?, settings, permit));
     };
     // Boxed, because it may have to go on inside the response body.
     let mut attempts = Box::pin(attempts);
@@ -66,7 +66,7 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
     });
     match first.await {
-        Some(result) => Ok(respond::answered(result?, settings, permit)),
+        Some(result) => Ok(respond::answered(&worker, result?, settings, permit)),
         None => Ok(respond::early(attempts, settings, permit)),
     }
 }
