@@ -222,7 +222,8 @@ fn usage_is_asked_for_and_its_chunk_removed() {
         exchange.begin_events();
         exchange.send([&token("a"), STOP, usage, DONE].concat());
         exchange.end();
-        let expected = if kept { [&token("a"), STOP, usage, DONE].concat() } else { [&token("a"), STOP, DONE].concat() };
+        let expected =
+            if kept { [&token("a"), STOP, usage, DONE].concat() } else { [&token("a"), STOP, DONE].concat() };
         assert_eq!(client.answer().1.text(), expected);
     }
     let tokens = "millstream_tokens_total{upstream=\"up\",direction=\"output\",source=\"provider\"}";

@@ -84,9 +84,8 @@ const STREAMS: usize = 300;
 fn no_stream_is_cut_before_the_deadline_and_each_is_told_at_it() {
     let began = Instant::now();
     let lab = drained("0s", "2s").server("workers = 2\npin = false").lab(Http::One);
-    let mut streams: Vec<_> = (0..STREAMS)
-        .map(|index| stream(&lab, if index % 10 == 0 { Http::Two } else { Http::One }))
-        .collect();
+    let mut streams: Vec<_> =
+        (0..STREAMS).map(|index| stream(&lab, if index % 10 == 0 { Http::Two } else { Http::One })).collect();
     assert!(began.elapsed() < Duration::from_secs(8), "the machine is too slow for this test");
     lab.gateway.signal("TERM");
     until_finishing(&lab.gateway);

@@ -19,7 +19,8 @@ fn a_refused_connection_goes_to_the_next_target() {
     for http in [Http::One, Http::Two] {
         let second = Upstream::start(http);
         let more = if http == Http::Two { "protocol = \"http2\"" } else { "" };
-        let routes = "[[routes]]\nmodel = \"m\"\ntargets = [\"first\", { upstream = \"second\", model = \"other\" }]";
+        let routes =
+            "[[routes]]\nmodel = \"m\"\ntargets = [\"first\", { upstream = \"second\", model = \"other\" }]";
         let gateway = Setup::new()
             .upstream("first", refusing, "")
             .upstream("second", second.address(), more)
@@ -34,7 +35,10 @@ fn a_refused_connection_goes_to_the_next_target() {
         exchange.end();
         assert_eq!(client.answer().1.text(), DONE);
         assert_eq!(gateway.metric("millstream_fallbacks_total{upstream=\"first\"}"), 1.0);
-        assert_eq!(gateway.metric("millstream_upstream_failures_total{upstream=\"first\",phase=\"connect\"}"), 1.0);
+        assert_eq!(
+            gateway.metric("millstream_upstream_failures_total{upstream=\"first\",phase=\"connect\"}"),
+            1.0
+        );
     }
 }
 
@@ -52,7 +56,11 @@ fn a_request_that_was_sent_is_never_sent_again() {
             let mut client = Client::connect(gateway.address(0));
             client.post("/v1/embeddings", UNARY);
             let exchange = first.next();
-            if reset { exchange.reset() } else { exchange.close() }
+            if reset {
+                exchange.reset()
+            } else {
+                exchange.close()
+            }
             let (head, rest) = client.answer();
             assert_eq!(head.status(), 502, "{http:?} {reset}");
             assert_eq!(error(&rest)["code"], "upstream_error");

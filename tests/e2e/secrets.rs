@@ -17,8 +17,7 @@ fn keys_are_in_no_log_error_metric_or_summary() {
                       [[keys]]\nname = \"team\"\nkey_env = \"CLIENT_KEY\"\nrequests_per_minute = 3\n\
                       [[routes]]\nmodel = \"refused\"\ntargets = [\"refusing\"]\n\
                       [[routes]]\nmodel = \"*\"\ntargets = [\"up\"]";
-        let setup =
-            Setup::new().env("CLIENT_KEY", CLIENT_KEY).tables(tables).upstream("refusing", refusing, "");
+        let setup = Setup::new().env("CLIENT_KEY", CLIENT_KEY).tables(tables).upstream("refusing", refusing, "");
         let lab = setup.lab(http);
 
         let bearer = format!("Bearer {CLIENT_KEY}");

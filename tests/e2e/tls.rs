@@ -32,7 +32,8 @@ impl Certificates {
         let key = KeyPair::generate().expect("a key");
         let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("names");
         let leaf = leaf.signed_by(&key, &issuer).expect("signed");
-        for (name, text) in [("ca.pem", issuer.pem()), ("cert.pem", leaf.pem()), ("key.pem", key.serialize_pem())] {
+        for (name, text) in [("ca.pem", issuer.pem()), ("cert.pem", leaf.pem()), ("key.pem", key.serialize_pem())]
+        {
             std::fs::write(folder.path().join(name), text).expect("written");
         }
         Self { folder }
@@ -53,11 +54,16 @@ impl Certificates {
         Arc::new(config)
     }
 
-    fn client(&self, protocols: &[&[u8]], versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    fn client(
+        &self,
+        protocols: &[&[u8]],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.file("ca.pem")).expect("PEM")).expect("an authority");
-        let mut config =
-            ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots).with_no_client_auth();
+        let mut config = ClientConfig::builder_with_protocol_versions(versions)
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Arc::new(config)
     }
@@ -112,9 +118,7 @@ fn clients_agree_on_their_http_and_old_versions_are_refused() {
     assert!(gateway.said.iter().any(|line| line.starts_with("listening https://")), "{:?}", gateway.said);
 
     let all = rustls::ALL_VERSIONS;
-    for (protocols, expected) in
-        [(&[&b"http/1.1"[..]][..], Some(b"http/1.1".to_vec())), (&[], None)]
-    {
+    for (protocols, expected) in [(&[&b"http/1.1"[..]][..], Some(b"http/1.1".to_vec())), (&[], None)] {
         let (mut client, agreed) = connect(&gateway, &certificates.client(protocols, all)).expect("a handshake");
         assert_eq!(agreed, expected);
         client.post(CHAT_PATH, CHAT);

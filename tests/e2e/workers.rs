@@ -1,7 +1,7 @@
 //! Connections spread over workers, and the limit of open files.
 
 use crate::support::Gateway;
-use crate::support::client::{Client, Reader};
+use crate::support::client::{Client, H2Client, Reader};
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, Setup, token};
 use crate::support::upstream::{Http, Upstream};
 
@@ -44,6 +44,29 @@ fn it_survives_its_limit_of_open_files() {
     exchange.send([&token("a"), DONE].concat());
     exchange.end();
     assert_eq!(client.answer().0.status(), 200);
+}
+
+#[test]
+fn streams_of_one_connection_cannot_use_up_the_files() {
+    let upstream = Upstream::start(Http::One);
+    let setup = Setup::new().upstream("up", upstream.address(), "");
+    let gateway = Gateway::start_limited(&setup.text(), &setup.variables(), Some(100));
+    // One client connection, and more upstream connections than there are files.
+    let mut client = H2Client::connect(gateway.address(0));
+    let mut streams: Vec<_> = (0..100).map(|_| client.post(CHAT_PATH, CHAT)).collect();
+    gateway.until("some are refused", |gateway| {
+        let failures = "millstream_upstream_failures_total{upstream=\"up\",phase=";
+        gateway.metric(&format!("{failures}\"connect\"}}")) + gateway.metric(&format!("{failures}\"cap\"}}")) > 0.0
+    });
+    assert!(gateway.admin_get("/readyz").starts_with("HTTP/1.1 200"));
+    let mut other = Client::connect(gateway.address(0));
+    assert_eq!(other.get("/v1/models").0.status(), 200, "there is room for another client");
+    let refused = streams.pop().expect("a hundred").head();
+    assert!(matches!(refused.status(), 502 | 503), "{}", refused.status());
+    let mut exchange = upstream.next();
+    exchange.begin_events();
+    exchange.send(DONE);
+    exchange.end();
 }
 
 #[test]

@@ -149,5 +149,6 @@ pub fn token(text: &str) -> String {
 }
 
 /// The last chunk of a chat.
-pub const STOP: &str = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+pub const STOP: &str =
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 pub const DONE: &str = "data: [DONE]\n\n";

@@ -49,7 +49,11 @@ pub struct Exchange {
 enum Answer {
     /// The connection, and the way back to its thread.
     One(Option<Wire>, Sender<Wire>),
-    Two { respond: SendResponse<Bytes>, body: Option<SendStream<Bytes>>, connection: AbortHandle },
+    Two {
+        respond: SendResponse<Bytes>,
+        body: Option<SendStream<Bytes>>,
+        connection: AbortHandle,
+    },
 }
 
 fn listen() -> (TcpListener, SocketAddr) {
