@@ -73,10 +73,7 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
 
 /// Gives the attempts up at the drain deadline: a client that has no answer yet is told so, as those are that
 /// have a part of one.
-async fn recalled<T>(
-    phase: Watch<Phase>,
-    attempts: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+async fn recalled<T>(phase: Watch<Phase>, attempts: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut attempts = pin!(attempts);
     poll_fn(|cx| {
         if phase.poll(cx) == Phase::End {
