@@ -2,6 +2,7 @@
 
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, Lab, STOP, Setup, token};
 use crate::support::upstream::Http;
+use crate::support::wire::Head;
 
 const BOTH: [Http; 2] = [Http::One, Http::Two];
 
@@ -167,7 +168,7 @@ fn a_request_without_an_id_gets_one() {
     let lab = Setup::new().lab(Http::One);
     let (first, _) = lab.client().get("/v1/models");
     let (second, _) = lab.client().get("/v1/models");
-    let id = |head: &crate::support::wire::Head| head.get("x-request-id").expect("an id").to_owned();
+    let id = |head: &Head| head.get("x-request-id").expect("an id").to_owned();
     assert_ne!(id(&first), id(&second));
     assert_eq!(id(&first).len(), 36);
 }

@@ -1,6 +1,7 @@
 //! A client that goes, at whatever moment, takes its upstream exchange along.
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::support::client::{Client, H2Client, Leave, Reader};
@@ -137,6 +138,28 @@ fn http2_siblings_stay_when_one_stream_goes() {
         second.send(token("still here"));
         staying.head();
         assert_eq!(staying.event(), token("still here"));
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_half_is_taken_for_gone() {
+    for up in BOTH {
+        let lab = Setup::new().lab(up);
+        for before in [Before::FirstToken, Before::MidStream] {
+            let mut client = lab.client();
+            client.post(CHAT_PATH, CHAT);
+            let mut exchange = lab.upstream.next();
+            if let Before::MidStream = before {
+                exchange.begin_events();
+                exchange.send(token("a"));
+                client.head();
+                client.event();
+            }
+            let went = Instant::now();
+            client.wire.socket().shutdown(Shutdown::Write).expect("open");
+            notices(&mut exchange, went);
+            client.wire.until_closed();
+        }
     }
 }
 

@@ -45,11 +45,7 @@ fn a_cut_at_any_place_is_an_error_event() {
                 for _ in 0..at / first.len() {
                     before += &client.event();
                 }
-                if reset {
-                    exchange.reset()
-                } else {
-                    exchange.close()
-                }
+                exchange.cut(reset);
                 ends_in(&mut *client, "", "stream_truncated");
                 assert_eq!(before, sent[..at / first.len() * first.len()], "{up:?} {down:?} {reset} {at}");
             }

@@ -3,6 +3,8 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::float_cmp,
+    clippy::format_collect,
+    clippy::format_push_string,
     unreachable_pub,
     reason = "tests wait on sockets in real time, on threads of their own"
 )]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::support::client::Reader;
+use crate::support::client::{Client, Reader};
 use crate::support::driver::driver;
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, Setup, token};
 use crate::support::upstream::{Http, Upstream};
@@ -39,7 +39,7 @@ fn a_connection_that_was_closed_while_unused_costs_nobody_a_request() {
         let mut exchange = lab.upstream.next();
         exchange.wire().send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").expect("read");
         assert_eq!(client.answer().0.status(), 200, "{round}");
-        if round % 2 == 0 { exchange.close() } else { exchange.reset() }
+        exchange.cut(round % 2 == 1);
     }
 }
 
@@ -66,7 +66,7 @@ fn an_upstream_that_takes_few_streams_gets_more_connections() {
     let gateway = Setup::new().upstream("up", upstream.address(), "protocol = \"http2\"").start();
     let mut streams = Vec::new();
     for _ in 0..4 {
-        let mut client = crate::support::client::Client::connect(gateway.address(0));
+        let mut client = Client::connect(gateway.address(0));
         client.post(CHAT_PATH, CHAT);
         let mut exchange = upstream.next();
         exchange.begin_events();
@@ -111,7 +111,7 @@ fn a_connection_that_is_told_to_go_finishes_its_streams() {
         }
     });
     let gateway = Setup::new().upstream("up", address, "protocol = \"http2\"").start();
-    let mut client = crate::support::client::Client::connect(gateway.address(0));
+    let mut client = Client::connect(gateway.address(0));
     for _ in 0..20 {
         client.post(CHAT_PATH, CHAT);
         let (head, rest) = client.answer();

@@ -56,11 +56,7 @@ fn a_request_that_was_sent_is_never_sent_again() {
             let mut client = Client::connect(gateway.address(0));
             client.post("/v1/embeddings", UNARY);
             let exchange = first.next();
-            if reset {
-                exchange.reset()
-            } else {
-                exchange.close()
-            }
+            exchange.cut(reset);
             let (head, rest) = client.answer();
             assert_eq!(head.status(), 502, "{http:?} {reset}");
             assert_eq!(error(&rest)["code"], "upstream_error");

@@ -192,10 +192,13 @@ impl Reader for Client {
 
 // -------------------------------------------------------------------------------------------------- HTTP/2
 
+/// The task that moves a connection's bytes.
+type Moving = JoinHandle<Result<(), h2::Error>>;
+
 /// An HTTP/2 connection.
 pub struct H2Client {
     sender: SendRequest<Bytes>,
-    connection: Option<JoinHandle<Result<(), h2::Error>>>,
+    connection: Option<Moving>,
 }
 
 impl H2Client {
@@ -258,7 +261,7 @@ pub struct H2Answer {
     body: Option<RecvStream>,
     upload: SendStream<Bytes>,
     held: Vec<u8>,
-    connection: Option<(JoinHandle<Result<(), h2::Error>>, SendRequest<Bytes>)>,
+    connection: Option<(Moving, SendRequest<Bytes>)>,
 }
 
 impl H2Answer {

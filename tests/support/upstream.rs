@@ -18,6 +18,7 @@ use h2::{Reason, SendStream};
 use http::Response;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::channel as handle_channel;
 use tokio::task::AbortHandle;
 
 use super::driver::{block, driver};
@@ -185,7 +186,7 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
-    let (handle, mut handles) = tokio::sync::mpsc::channel::<AbortHandle>(1);
+    let (handle, mut handles) = handle_channel::<AbortHandle>(1);
     let task = driver().spawn(async move {
         let own = handles.recv().await.expect("sent below");
         while let Some(Ok((request, respond))) = connection.accept().await {
@@ -322,6 +323,15 @@ impl Exchange {
                 Some(mut body) => body.send_reset(Reason::INTERNAL_ERROR),
                 None => respond.send_reset(Reason::INTERNAL_ERROR),
             },
+        }
+    }
+
+    /// One of the two.
+    pub fn cut(self, reset: bool) {
+        if reset {
+            self.reset();
+        } else {
+            self.close();
         }
     }
 
