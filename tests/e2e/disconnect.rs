@@ -129,8 +129,10 @@ fn http2_siblings_stay_when_one_stream_goes() {
     for up in BOTH {
         let lab = Setup::new().lab(up);
         let mut client = lab.h2_client();
-        let (going, mut staying) = (client.post(CHAT_PATH, CHAT), client.post(CHAT_PATH, CHAT));
-        let (mut first, mut second) = (lab.upstream.next(), lab.upstream.next());
+        let going = client.post(CHAT_PATH, CHAT);
+        let mut first = lab.upstream.next();
+        let mut staying = client.post(CHAT_PATH, CHAT);
+        let mut second = lab.upstream.next();
         let went = Instant::now();
         Box::new(going).leave(Leave::Reset);
         notices(&mut first, went);

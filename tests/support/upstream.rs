@@ -89,24 +89,37 @@ impl Upstream {
     /// HTTP/1.1 over whatever `wrap` makes of an accepted socket.
     pub fn http1(wrap: impl Fn(TcpStream) -> Option<Wire> + Send + Sync + 'static) -> Self {
         let (listener, address) = listen();
-        Self::accepting(Some(address), move || wrap(listener.accept().expect("a connection").0))
+        Self::accepting(Some(address), move || listener.accept().expect("a connection").0, wrap)
     }
 
     pub fn unix(path: &Path) -> Self {
         let listener = UnixListener::bind(path).expect("bound");
-        Self::accepting(None, move || Some(Wire::unix(listener.accept().expect("a connection").0)))
+        Self::accepting(
+            None,
+            move || listener.accept().expect("a connection").0,
+            |stream| Some(Wire::unix(stream)),
+        )
     }
 
-    fn accepting(address: Option<SocketAddr>, accept: impl Fn() -> Option<Wire> + Send + 'static) -> Self {
+    fn accepting<S: Send + 'static>(
+        address: Option<SocketAddr>,
+        accept: impl Fn() -> S + Send + 'static,
+        wrap: impl Fn(S) -> Option<Wire> + Send + Sync + 'static,
+    ) -> Self {
         let (sender, exchanges) = channel();
         let connections = Arc::<AtomicUsize>::default();
         let count = Arc::clone(&connections);
+        let wrap = Arc::new(wrap);
         thread::spawn(move || {
             loop {
-                let wire = accept();
+                let socket = accept();
                 count.fetch_add(1, Ordering::SeqCst);
-                let (Some(wire), sender) = (wire, sender.clone()) else { continue };
-                thread::spawn(move || serve_http1(wire, &sender));
+                let (sender, wrap) = (sender.clone(), Arc::clone(&wrap));
+                thread::spawn(move || {
+                    if let Some(wire) = wrap(socket) {
+                        serve_http1(wire, &sender);
+                    }
+                });
             }
         });
         Self { address, exchanges, connections }
