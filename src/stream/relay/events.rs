@@ -172,17 +172,16 @@ impl Events {
         true
     }
 
-    /// The transfer is over. What is held is an event without its blank line, which no client would act on:
-    /// it gets one if its data is whole, and is dropped if it was cut.
+    /// The transfer is over. What is held is an event without its blank line: passed on as it is if its data
+    /// is whole, since what a client makes of it is the client's business, and dropped if it was cut.
     pub(super) fn rest(&mut self) -> Option<Bytes> {
-        let mut rest = std::mem::take(&mut self.held);
+        let rest = std::mem::take(&mut self.held).freeze();
         if !sse::event(&rest).data.is_some_and(is_whole) {
             return None;
         }
-        rest.extend_from_slice(if rest.ends_with(b"\n") { b"\n" } else { b"\n\n" });
         let seen = self.tap.event(&rest);
         self.saw(seen);
-        (seen != Seen::UsageOnly || !self.strip_usage).then(|| rest.freeze())
+        (seen != Seen::UsageOnly || !self.strip_usage).then_some(rest)
     }
 
     /// A comment, if this is a place for one: between two events. After an `id` field its blank line would be
