@@ -177,11 +177,7 @@ where
 impl<U> Relay<U> {
     /// How it ended, as far as it has.
     pub fn end(&self) -> End {
-        End {
-            usage: self.tap.usage(),
-            finish_reason: self.tap.finish_reason().map(Box::from),
-            ..self.end.clone()
-        }
+        End { usage: self.tap.usage(), finish_reason: self.tap.finish_reason().map(Box::from), ..self.end.clone() }
     }
 }
 
@@ -290,7 +286,10 @@ where
                         let event = self.tap.stray(text).then(|| stray_event(text));
                         self.source = Source::Gone;
                         return Poll::Ready(Some(event.map(Frame::data).ok_or_else(|| {
-                            Error::new(Kind::UpstreamBroken, "the upstream answered with something else than a stream")
+                            Error::new(
+                                Kind::UpstreamBroken,
+                                "the upstream answered with something else than a stream",
+                            )
                         })));
                     }
                 },
@@ -440,9 +439,11 @@ where
                     }
                     return Poll::Ready(Some(self.keep_alive()));
                 }
-                Due::FirstToken => {
-                    (Kind::UpstreamTimeout, "the upstream sent no first token in time", EndReason::FirstTokenTimeout)
-                }
+                Due::FirstToken => (
+                    Kind::UpstreamTimeout,
+                    "the upstream sent no first token in time",
+                    EndReason::FirstTokenTimeout,
+                ),
                 Due::Idle => (Kind::UpstreamTimeout, "the upstream fell silent", EndReason::IdleTimeout),
                 Due::Total => (Kind::UpstreamTimeout, "the answer took too long", EndReason::TotalTimeout),
             };

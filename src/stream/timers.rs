@@ -64,7 +64,8 @@ impl Timers {
 
     /// The next deadline. While the first token is waited for, its own clock stands in for the idle one.
     pub(super) fn next(&self) -> Option<(Instant, Due)> {
-        let first = self.clocks.first_token.filter(|_| self.waiting_for_first).map(|d| (self.start + d, Due::FirstToken));
+        let first =
+            self.clocks.first_token.filter(|_| self.waiting_for_first).map(|d| (self.start + d, Due::FirstToken));
         let idle = match (self.clocks.idle, self.silent_since) {
             (Some(length), Some(since)) if !self.waiting_for_first || self.clocks.first_token.is_none() => {
                 Some((since + length, Due::Idle))
