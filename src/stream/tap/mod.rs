@@ -4,6 +4,8 @@
 //! escaped, so `"usage"` with both quotes bare is a key or a whole value, never a piece of text.
 
 use memchr::memmem;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::end::Usage;
 use super::sse;
@@ -67,20 +69,26 @@ impl Tap {
     pub fn event(&mut self, bytes: &[u8]) -> Seen {
         let event = sse::event(bytes);
         self.has_id |= event.has_id;
-        let Some(data) = event.data else { return Seen::Nothing };
-        if data.trim_ascii() == b"[DONE]" {
+        let data = event.data.unwrap_or_default().trim_ascii();
+        if data.is_empty() {
+            return Seen::Nothing;
+        }
+        if data == b"[DONE]" {
             self.done = true;
             return Seen::Nothing;
         }
-        if event.name == Some(b"error") || begins_with_error(data) {
+        if event.name == Some(b"error") || is_error(data) {
             self.failed = true;
             return Seen::Token;
         }
         let usage_only = self.look_for_usage(bytes);
         match self.ending {
-            Ending::Responses => self.responses_event(bytes),
+            Ending::Responses => self.responses_event(event.name, bytes),
             Ending::Chat | Ending::Transfer => {
-                self.chat_event(bytes);
+                if self.look_for_finishes(bytes) == 0 && memmem::find(bytes, b"\"response.").is_some() {
+                    // Some servers speak the Responses form where nobody asked for it.
+                    return self.responses_event(event.name, bytes);
+                }
                 if usage_only { Seen::UsageOnly } else { Seen::Token }
             }
         }
@@ -93,26 +101,31 @@ impl Tap {
 
     /// All pieces have been seen. `head` is the beginning of the event they made, empty for other answers.
     pub fn pieces_end(&mut self, head: &[u8]) {
-        if let Some(mut window) = self.window.take() {
-            self.look_for_usage(window.bytes());
-            if !head.is_empty() {
-                self.event(head);
-            }
+        let Some(mut window) = self.window.take() else { return };
+        let finishes = self.finishes;
+        if !head.is_empty() {
+            self.event(head);
+        }
+        self.look_for_usage(window.bytes());
+        if self.finishes == finishes && self.ending != Ending::Responses {
+            self.look_for_finishes(window.bytes());
         }
     }
 
     /// A whole answer that is no event stream.
     pub fn whole(&mut self, bytes: &[u8]) {
         self.look_for_usage(bytes);
-        if let Some(reason) = string_after(bytes, b"\"finish_reason\"") {
-            self.finish_reason = Some(reason);
-        }
+        self.look_for_finishes(bytes);
     }
 
     /// A whole answer where an event stream was promised. True when it is an error in a form that a client
     /// of the dialect understands.
     pub fn stray(&mut self, text: &[u8]) -> bool {
-        let is_error = text.trim_ascii_start().starts_with(b"{") && memmem::find(text, b"\"error\"").is_some();
+        #[derive(Deserialize)]
+        struct Envelope {
+            error: Option<IgnoredAny>,
+        }
+        let is_error = serde_json::from_slice(text).is_ok_and(|envelope: Envelope| envelope.error.is_some());
         self.failed |= is_error;
         is_error
     }
@@ -161,38 +174,51 @@ impl Tap {
         self.finish_reason.as_deref()
     }
 
-    fn chat_event(&mut self, bytes: &[u8]) {
-        if let Some(reason) = string_after(bytes, b"\"finish_reason\"") {
-            self.finishes += 1;
-            self.finish_reason = Some(reason);
-        } else if memmem::find(bytes, b"\"response.").is_some() {
-            // Some servers speak the Responses form where nobody asked for it.
-            self.responses_event(bytes);
+    /// How many choices finish in `bytes`.
+    fn look_for_finishes(&mut self, bytes: &[u8]) -> u32 {
+        let mut finishes = 0;
+        // Some servers say an empty reason where others say null.
+        for reason in strings_after(bytes, b"\"finish_reason\"").filter(|reason| !reason.is_empty()) {
+            finishes += 1;
+            self.failed |= reason == b"error";
+            self.finish_because(reason);
+        }
+        self.finishes = self.finishes.saturating_add(finishes);
+        finishes
+    }
+
+    fn finish_because(&mut self, reason: &[u8]) {
+        let reason = &reason[..reason.len().min(FINISH_REASON_BYTES_MAX)];
+        if self.finish_reason.as_deref().map(str::as_bytes) != Some(reason) {
+            self.finish_reason = Some(String::from_utf8_lossy(reason).into());
         }
     }
 
-    fn responses_event(&mut self, bytes: &[u8]) -> Seen {
+    fn responses_event(&mut self, name: Option<&[u8]>, bytes: &[u8]) -> Seen {
         if let Some(number) = number_after(bytes, b"\"sequence_number\"") {
             self.sequence_number = number.saturating_add(1);
         }
-        let mut seen = Seen::Token;
-        for at in memmem::find_iter(bytes, b"\"response.") {
-            let name = &bytes[at + b"\"response.".len()..];
-            let name = &name[..memchr::memchr(b'"', name).unwrap_or(0)];
-            match name {
-                b"completed" | b"failed" | b"incomplete" => {
-                    self.terminal = true;
-                    let name = String::from_utf8_lossy(name);
-                    self.finish_reason = Some(name.into_owned().into_boxed_str());
-                }
-                b"created" | b"in_progress" | b"queued" => seen = Seen::Preamble,
-                _ => {}
+        let named = name.and_then(|name| name.strip_prefix(b"response."));
+        let mut types = strings_after(bytes, b"\"type\"").enumerate();
+        let kind = named.or_else(|| {
+            types.find_map(|(at, kind)| {
+                kind.strip_prefix(b"response.").or_else(|| (at == 0 && kind == b"error").then_some(kind))
+            })
+        });
+        match kind {
+            Some(kind @ (b"completed" | b"failed" | b"incomplete")) => {
+                self.terminal = true;
+                self.failed |= kind == b"failed";
+                self.finish_because(kind);
+                Seen::Token
             }
+            Some(b"created" | b"in_progress" | b"queued") => Seen::Preamble,
+            Some(b"error") => {
+                self.failed = true;
+                Seen::Token
+            }
+            _ => Seen::Token,
         }
-        if string_after(bytes, b"\"type\"").as_deref() == Some("error") {
-            self.failed = true;
-        }
-        seen
     }
 
     /// Takes the usage object of `bytes`, and says whether they are a chunk that exists for it alone.
@@ -204,8 +230,12 @@ impl Tap {
                 continue;
             }
             let mut values = serde_json::Deserializer::from_slice(value).into_iter::<Usage>();
-            if let Some(Ok(usage)) = values.next() {
-                self.usage = Some(usage);
+            if let Some(Ok(usage)) = values.next()
+                && usage != Usage::default()
+            {
+                let known = self.usage.get_or_insert_default();
+                known.prompt_tokens = usage.prompt_tokens.or(known.prompt_tokens);
+                known.completion_tokens = usage.completion_tokens.or(known.completion_tokens);
                 found = true;
             }
         }
@@ -218,12 +248,15 @@ fn after_colon(bytes: &[u8]) -> Option<&[u8]> {
     Some(bytes.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start())
 }
 
-/// Whether the data is an object whose first key is `error` with an object or a string in it: the form of an
-/// error chunk. (`"error":null` stands in many healthy Responses events.)
-fn begins_with_error(data: &[u8]) -> bool {
-    let Some(rest) = data.trim_ascii_start().strip_prefix(b"{") else { return false };
-    let Some(rest) = rest.trim_ascii_start().strip_prefix(b"\"error\"") else { return false };
-    after_colon(rest).is_some_and(|value| value.starts_with(b"{") || value.starts_with(b"\""))
+/// Whether the data is an object whose first key is `error` with an object or a string in it, or `type` with
+/// `error` in it: the forms of an error chunk. (`"error":null` stands in many healthy Responses events.)
+fn is_error(data: &[u8]) -> bool {
+    let Some(rest) = data.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else { return false };
+    if let Some(rest) = rest.strip_prefix(b"\"error\"") {
+        return after_colon(rest).is_some_and(|value| value.starts_with(b"{") || value.starts_with(b"\""));
+    }
+    let kind = rest.strip_prefix(b"\"type\"").and_then(after_colon);
+    kind.is_some_and(|kind| kind.starts_with(b"\"error\""))
 }
 
 fn has_no_choices(bytes: &[u8]) -> bool {
@@ -234,13 +267,11 @@ fn has_no_choices(bytes: &[u8]) -> bool {
     })
 }
 
-/// The first string value of `key`, shortened to [`FINISH_REASON_BYTES_MAX`]. `key` has its quotes.
-fn string_after(bytes: &[u8], key: &[u8]) -> Option<Box<str>> {
-    memmem::find_iter(bytes, key).find_map(|at| {
+/// The string values of `key`, which has its quotes.
+fn strings_after<'a>(bytes: &'a [u8], key: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+    memmem::find_iter(bytes, key).filter_map(move |at| {
         let value = after_colon(&bytes[at + key.len()..])?.strip_prefix(b"\"")?;
-        let value = &value[..memchr::memchr(b'"', value)?];
-        let value = &value[..value.len().min(FINISH_REASON_BYTES_MAX)];
-        Some(String::from_utf8_lossy(value).into_owned().into_boxed_str())
+        Some(&value[..memchr::memchr(b'"', value)?])
     })
 }
 
