@@ -11,15 +11,15 @@ pin_project_lite::pin_project! {
     pub enum Mapped<F, M, T> {
         /// The inner service was called.
         Inner {
-            // The inner service's future.
+            /// The inner service's future.
             #[pin]
             future: F,
-            // Taken when it is done.
+            /// Taken when it is done.
             map: Option<M>,
         },
         /// It was not: this is the answer.
         Ready {
-            // Taken when polled.
+            /// Taken when polled.
             output: Option<T>,
         },
     }
