@@ -220,7 +220,7 @@ mod tests {
         check(relayed([data(TOKEN), Step::Park]), 1, EndReason::ClientCancelled, 9);
         // The client may leave as soon as it has the last word, or what went for it.
         check(relayed([data(TOKEN), data(DONE), Step::Park]), 1, EndReason::Completed, 23);
-        check(relayed([data("data: {\"error\":\"no\"}\n\n"), Step::Park]), 1, EndReason::UpstreamError, 23);
+        check(relayed([data("data: {\"error\":\"no\"}\n\n"), Step::Park]), 1, EndReason::UpstreamError, 22);
         check(relayed([data(TOKEN), Step::Fail]), 1, EndReason::UpstreamError, 9);
         check(relayed([data(TOKEN)]), 1, EndReason::UpstreamTruncated, 9);
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http_body::Body as _;
 
+use tokio::time::{advance, sleep};
+
 use super::*;
 use crate::stream::script::{Got, Script, Step, answer, data, opaque, read, read_now, settings, wait};
 
@@ -13,8 +15,8 @@ const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a
 const DONE: &str = "data: [DONE]\n\n";
 const COMMENT: &str = ": keep-alive\n\n";
 
-const fn s(seconds: u64) -> Option<Duration> {
-    Some(Duration::from_secs(seconds))
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
 fn relay(clocks: Clocks, steps: impl IntoIterator<Item = Step>) -> Relay<Script> {
@@ -25,7 +27,7 @@ fn relay(clocks: Clocks, steps: impl IntoIterator<Item = Step>) -> Relay<Script>
 fn awaiting(clocks: Clocks, seconds: u64, result: Result<Answer<Script>, Error>) -> Relay<Script> {
     let (settings, _signal) = settings();
     let pending = async move {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        sleep(s(seconds)).await;
         result
     };
     Relay::awaiting(Box::pin(pending), Settings { clocks, ..settings })
@@ -36,7 +38,7 @@ fn seen(got: &Got) -> Vec<(u64, String)> {
     let texts = got.frames.iter().map(|frame| {
         let text = String::from_utf8_lossy(frame).into_owned();
         let code = text.strip_prefix("data: {\"error\"").and_then(|text| text.split("\"code\":\"").nth(1));
-        code.and_then(|code| code.split('"').next()).map_or(text.clone(), |code| format!("error {code}"))
+        code.and_then(|code| code.split('"').next()).map_or_else(|| text.clone(), |code| format!("error {code}"))
     });
     got.at.iter().copied().zip(texts).collect()
 }
@@ -52,18 +54,18 @@ async fn check(relay: Relay<Script>, expected: &[(u64, &str)], reason: EndReason
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn keep_alives_fill_silence_from_the_start_but_no_event() {
-    let clocks = Clocks { keep_alive: s(10), ..Clocks::default() };
+    let clocks = Clocks { keep_alive: Some(s(10)), ..Clocks::default() };
     let (head, tail) = TOKEN.split_at(20);
     let steps = [wait(25), data(head), wait(7), data(&tail[..5]), wait(7), data(&tail[5..]), wait(12), data(DONE)];
     let expected = [(10, COMMENT), (20, COMMENT), (30, COMMENT), (39, TOKEN), (49, COMMENT), (51, DONE)];
     let got = check(relay(clocks, steps), &expected, EndReason::Completed).await;
-    assert_eq!((got.end.events, got.end.first_token), (1, s(39)));
+    assert_eq!((got.end.events, got.end.first_token), (1, Some(s(39))));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn no_keep_alive_goes_into_an_event_that_is_passed_on_in_pieces() {
     let (settings, _signal) = settings();
-    let clocks = Clocks { keep_alive: s(10), ..Clocks::default() };
+    let clocks = Clocks { keep_alive: Some(s(10)), ..Clocks::default() };
     let settings = Settings { clocks, event_hold_bytes_max: 16, ..settings };
     let (head, tail) = TOKEN.split_at(20);
     let steps = [data(head), wait(25), data(tail), wait(11), data(DONE)];
@@ -73,7 +75,7 @@ async fn no_keep_alive_goes_into_an_event_that_is_passed_on_in_pieces() {
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn keep_alives_after_an_id_have_no_blank_line() {
-    let clocks = Clocks { keep_alive: s(10), ..Clocks::default() };
+    let clocks = Clocks { keep_alive: Some(s(10)), ..Clocks::default() };
     let event = format!("id: 7\n{TOKEN}");
     let steps = [wait(11), data(&event), wait(11), data(DONE)];
     check(
@@ -86,7 +88,7 @@ async fn keep_alives_after_an_id_have_no_blank_line() {
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn a_keep_alive_makes_no_blank_line_of_half_a_line_end_and_no_text_of_a_byte_order_mark() {
-    let clocks = Clocks { keep_alive: s(10), ..Clocks::default() };
+    let clocks = Clocks { keep_alive: Some(s(10)), ..Clocks::default() };
     let steps = [wait(11), data("\u{feff}data: 1\r\n\r"), wait(11), data("\ndata: 2\r\n\r\n"), data(DONE)];
     let rest = format!("data: 2\r\n\r\n{DONE}");
     let expected = [(10, COMMENT), (11, "data: 1\r\n\r"), (21, COMMENT), (22, &rest)];
@@ -95,7 +97,7 @@ async fn a_keep_alive_makes_no_blank_line_of_half_a_line_end_and_no_text_of_a_by
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn each_clock_ends_the_stream_with_an_error_event() {
-    let all = Clocks { first_token: s(20), idle: s(5), total: s(60), keep_alive: None };
+    let all = Clocks { first_token: Some(s(20)), idle: Some(s(5)), total: Some(s(60)), keep_alive: None };
     check(relay(all, [Step::Park]), &[(20, "error upstream_timeout")], EndReason::FirstTokenTimeout).await;
     let comments = (0..9).flat_map(|_| [data(": hm\n\n"), wait(4)]);
     let got = read(relay(all, comments)).await;
@@ -113,11 +115,11 @@ async fn each_clock_ends_the_stream_with_an_error_event() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn the_total_clock_runs_out_even_if_there_is_always_something_to_read() {
     let endless = (0..2_000).map(|_| data(TOKEN));
-    let mut relay = pin!(relay(Clocks { total: s(10), ..Clocks::default() }, endless));
+    let mut relay = pin!(relay(Clocks { total: Some(s(10)), ..Clocks::default() }, endless));
     for _ in 0..12 {
         let step = poll_fn(|cx| relay.as_mut().poll_frame(cx)).await;
         assert!(matches!(step, Some(Ok(_))) || relay.is_end_stream());
-        tokio::time::advance(Duration::from_secs(1)).await;
+        advance(s(1)).await;
     }
     assert_eq!(relay.end().reason, Some(EndReason::TotalTimeout));
 }
@@ -128,10 +130,10 @@ async fn silence_is_not_counted_while_nobody_listens() {
     let long = vec![b'x'; 20_000];
     let long = [b": ", long.as_slice(), b"\n\n"].concat();
     let steps = [data(TOKEN), data(&long), wait(3), data(DONE)];
-    let mut relay = pin!(relay(Clocks { idle: s(5), ..Clocks::default() }, steps));
+    let mut relay = pin!(relay(Clocks { idle: Some(s(5)), ..Clocks::default() }, steps));
     for _ in 0..2 {
         assert!(poll_fn(|cx| relay.as_mut().poll_frame(cx)).await.is_some());
-        tokio::time::advance(Duration::from_secs(60)).await;
+        advance(s(60)).await;
     }
     assert!(poll_fn(|cx| relay.as_mut().poll_frame(cx)).await.is_some());
     assert!(poll_fn(|cx| relay.as_mut().poll_frame(cx)).await.is_none());
@@ -146,9 +148,9 @@ async fn the_recall_ends_a_parked_stream_at_once() {
         let script = Script::new(first);
         let alive = Rc::downgrade(&script.alive);
         let recall = async {
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            sleep(s(3)).await;
             signal.set(Phase::Finish);
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            sleep(s(3)).await;
             signal.set(Phase::End);
         };
         let (got, ()) = tokio::join!(read(Relay::new(answer(script), settings)), recall);
@@ -192,11 +194,11 @@ fn the_usage_and_the_finish_at_the_end_of_an_over_long_event_are_seen() {
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn an_awaited_answer_is_kept_alive_and_then_relayed() {
-    let clocks = Clocks { keep_alive: s(10), first_token: s(60), ..Clocks::default() };
+    let clocks = Clocks { keep_alive: Some(s(10)), first_token: Some(s(60)), ..Clocks::default() };
     let relay = awaiting(clocks, 15, Ok(answer(Script::new([wait(6), data(TOKEN), data(DONE)]))));
     let both = format!("{TOKEN}{DONE}");
     let got = check(relay, &[(10, COMMENT), (20, COMMENT), (21, &both)], EndReason::Completed).await;
-    assert_eq!((got.end.upstream, got.end.first_token), (Some(UpstreamId::new(0)), s(21)));
+    assert_eq!((got.end.upstream, got.end.first_token), (Some(UpstreamId::new(0)), Some(s(21))));
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -208,10 +210,10 @@ async fn an_awaited_error_becomes_an_error_event() {
         let relay = awaiting(Clocks::default(), 3, Err(Error::new(kind, "as told")));
         check(relay, &[(3, code)], reason).await;
     }
-    let clocks = Clocks { first_token: s(5), ..Clocks::default() };
+    let clocks = Clocks { first_token: Some(s(5)), ..Clocks::default() };
     let relay = awaiting(clocks, 30, Ok(answer(Script::new([]))));
     check(relay, &[(5, "error upstream_timeout")], EndReason::FirstTokenTimeout).await;
-    let clocks = Clocks { idle: s(5), ..Clocks::default() };
+    let clocks = Clocks { idle: Some(s(5)), ..Clocks::default() };
     let relay = awaiting(clocks, 4, Ok(answer(Script::new([wait(4), data(DONE)]))));
     check(relay, &[(8, DONE)], EndReason::Completed).await;
 }
@@ -234,7 +236,7 @@ async fn a_stray_answer_becomes_one_event() {
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn other_bodies_pass_untouched_with_their_trailers() {
     let (settings, _signal) = settings();
-    let clocks = Clocks { keep_alive: s(1), first_token: s(1), ..Clocks::default() };
+    let clocks = Clocks { keep_alive: Some(s(1)), first_token: Some(s(1)), ..Clocks::default() };
     let trailers = HeaderMap::from_iter([(http::header::ETAG, http::HeaderValue::from_static("x"))]);
     let json =
         "{\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}";

@@ -27,6 +27,16 @@ impl Last {
         Self::Broken(error, reason)
     }
 
+    /// The transfer ended as it should, the answer did not.
+    pub(super) fn truncated() -> Self {
+        let error = Error::new(Kind::StreamTruncated, "the upstream ended the stream before its end");
+        Self::Broken(error, EndReason::UpstreamTruncated)
+    }
+
+    pub(super) fn stray() -> Self {
+        Self::broken(Error::new(Kind::UpstreamBroken, "the upstream answered with something else than a stream"))
+    }
+
     pub(super) fn broken_by(due: Due) -> Self {
         let (detail, reason) = match due {
             Due::FirstToken => ("the upstream sent no first token in time", EndReason::FirstTokenTimeout),

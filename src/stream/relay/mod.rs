@@ -158,21 +158,15 @@ impl<U> Relay<U> {
     /// A client may leave as soon as it has read the last word; and what had gone wrong before it left is the
     /// reason, not its leaving.
     fn reason_if_left_now(&self) -> Option<EndReason> {
-        match self.last {
-            Last::Broken(_, reason) if !self.has_last_word() => Some(reason),
-            Last::Ended if !self.events.tap().is_complete(self.framed) => Some(EndReason::UpstreamTruncated),
-            Last::Ended => Some(self.reason_said()),
-            _ => self.has_last_word().then(|| self.reason_said()),
-        }
-    }
-
-    /// Whether the upstream said how its answer ends: nothing of it is missing, and nothing is to be added.
-    fn has_last_word(&self) -> bool {
-        self.events.tap().is_over() || self.events.tap().is_failed()
-    }
-
-    fn reason_said(&self) -> EndReason {
-        if self.events.tap().is_failed() { EndReason::UpstreamError } else { EndReason::Completed }
+        let tap = self.events.tap();
+        tap.last_word().or_else(|| match self.last {
+            Last::Broken(_, reason) => Some(reason),
+            Last::Ended if self.end.streamed && !tap.is_complete(self.framed) => {
+                Some(EndReason::UpstreamTruncated)
+            }
+            Last::Ended => Some(EndReason::Completed),
+            _ => None,
+        })
     }
 }
 
@@ -277,10 +271,7 @@ where
             Read::Trailers(trailers) => self.trailers = Some(trailers),
             Read::Part => {}
             Read::Stray(text) if self.events.tap_mut().stray(&text) => self.out.push(stray_event(&text)),
-            Read::Stray(_) => {
-                let detail = "the upstream answered with something else than a stream";
-                self.last = Last::broken(Error::new(Kind::UpstreamBroken, detail));
-            }
+            Read::Stray(_) => self.last = Last::stray(),
         }
     }
 
@@ -300,10 +291,8 @@ where
     }
 
     fn count(&mut self, now: Instant, events_before: u64) {
-        let (events, Some(upstream)) = (self.events.count() - events_before, self.end.upstream) else { return };
-        if events == 0 {
-            return;
-        }
+        let events = self.events.count() - events_before;
+        let Some(upstream) = self.end.upstream.filter(|_| events > 0) else { return };
         self.settings.recorder.chunks(upstream, events);
         if let Some(last) = self.last_read.replace(now) {
             self.settings.recorder.chunk_gap(upstream, now.saturating_duration_since(last));
@@ -337,11 +326,11 @@ where
                 }
                 Last::Broken(error, reason) => {
                     self.source = Source::Gone;
-                    if self.has_last_word() {
-                        self.end.reason = Some(self.reason_said());
+                    let last_word = self.events.tap().last_word();
+                    self.end.reason = last_word.or(Some(reason));
+                    if last_word.is_some() {
                         continue;
                     }
-                    self.end.reason = Some(reason);
                     tracing::debug!(request_id = %self.settings.request_id, ?reason, %error, "stream broken off");
                     if !self.end.streamed || self.events.is_inside_long_event() {
                         self.last = Last::Abort(reason, false);
@@ -379,14 +368,13 @@ where
             self.last = Last::Ended;
             return Some(self.send(rest));
         }
-        if !self.events.tap().is_complete(self.framed)
-            || self.events.is_inside_long_event() && !self.has_last_word()
-        {
-            let detail = "the upstream ended the stream before its end";
-            self.last = Last::Broken(Error::new(Kind::StreamTruncated, detail), EndReason::UpstreamTruncated);
+        let last_word = self.events.tap().last_word();
+        let is_cut = self.events.is_inside_long_event() || !self.events.tap().is_complete(self.framed);
+        if last_word.is_none() && is_cut {
+            self.last = Last::truncated();
             return None;
         }
-        self.end.reason = Some(self.reason_said());
+        self.end.reason = last_word.or(Some(EndReason::Completed));
         self.take_trailers()
     }
 

@@ -8,6 +8,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
 use serde_json::Value;
 
 use super::*;
+use crate::config::Env;
 use crate::stream::script::{Got, Script, Step, answer, data, opaque, read_now, settings};
 
 struct Fixture {
@@ -210,7 +211,7 @@ fn a_cut_is_told_unless_the_last_word_was_said() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test has no configuration to learn its folder from")]
 fn recorded_streams_arrive_as_they_were() {
-    let Ok(folder) = std::env::var("RECORDINGS_DIR") else { return };
+    let Some(folder) = Env::process().get("RECORDINGS_DIR") else { return };
     let read = |path: PathBuf| fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path());
     let folders = read(folder.into()).filter(|path| path.is_dir());
     for path in folders.flat_map(read).filter(|path| path.extension().is_some_and(|extension| extension == "json"))

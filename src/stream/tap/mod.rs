@@ -11,9 +11,15 @@ use super::end::Usage;
 use super::sse;
 use super::window::Window;
 use crate::api::endpoint::Ending;
+use crate::telemetry::EndReason;
 
 /// Bytes of a finish reason worth keeping; the known ones have at most 14.
 const FINISH_REASON_BYTES_MAX: usize = 32;
+
+/// Bytes that a usage object has at most, and objects of that name looked at in one event: what is nested
+/// without end must not be read again at every level.
+const USAGE_BYTES_MAX: usize = 4096;
+const USAGES_MAX: usize = 16;
 
 /// What has been seen of one answer.
 #[derive(Debug)]
@@ -149,6 +155,13 @@ impl Tap {
         self.done || self.terminal
     }
 
+    /// How the answer ended in its own words, if it said so: nothing of it is missing then, and nothing is to
+    /// be added.
+    pub fn last_word(&self) -> Option<EndReason> {
+        let over = self.is_over().then_some(EndReason::Completed);
+        if self.failed { Some(EndReason::UpstreamError) } else { over }
+    }
+
     /// Whether the upstream itself sent an error event.
     pub fn is_failed(&self) -> bool {
         self.failed
@@ -224,12 +237,13 @@ impl Tap {
     /// Takes the usage object of `bytes`, and says whether they are a chunk that exists for it alone.
     fn look_for_usage(&mut self, bytes: &[u8]) -> bool {
         let mut found = false;
-        for at in memmem::find_iter(bytes, b"\"usage\"") {
+        for at in memmem::find_iter(bytes, b"\"usage\"").take(USAGES_MAX) {
             let Some(value) = after_colon(&bytes[at + b"\"usage\"".len()..]) else { continue };
             if !value.starts_with(b"{") {
                 continue;
             }
-            let mut values = serde_json::Deserializer::from_slice(value).into_iter::<Usage>();
+            let mut values = serde_json::Deserializer::from_slice(&value[..value.len().min(USAGE_BYTES_MAX)])
+                .into_iter::<Usage>();
             if let Some(Ok(usage)) = values.next()
                 && usage != Usage::default()
             {

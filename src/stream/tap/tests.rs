@@ -16,11 +16,22 @@ const CHAT: Case =
     Case { ending: Ending::Chat, choices: 1, events: &[], complete: (false, false), failed: false, reason: None };
 const STOP: &str = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason": "stop"}]}"#;
 
+fn check(cases: &[Case]) {
+    for case in cases {
+        let mut tap = Tap::new(case.ending, case.choices);
+        for event in case.events {
+            tap.event(format!("{event}\n\n").as_bytes());
+        }
+        let found = ((tap.is_complete(true), tap.is_complete(false)), tap.is_failed(), tap.finish_reason());
+        assert_eq!(found, (case.complete, case.failed, case.reason), "{:?} {:?}", case.ending, case.events);
+    }
+}
+
 #[test]
-fn an_end_is_judged_by_its_evidence() {
-    let responses = Case { ending: Ending::Responses, ..CHAT };
-    let cases = [
+fn the_end_of_a_chat_is_judged_by_its_evidence() {
+    check(&[
         CHAT,
+        Case { ending: Ending::Transfer, complete: (true, false), ..CHAT },
         Case { events: &["data: [DONE]"], complete: (true, true), ..CHAT },
         Case { events: &["data:[DONE] "], complete: (true, true), ..CHAT },
         Case { events: &[": [DONE]", "data", "data: ", "event: [DONE]"], ..CHAT },
@@ -53,6 +64,13 @@ fn an_end_is_judged_by_its_evidence() {
             reason: Some("completed"),
             ..CHAT
         },
+    ]);
+}
+
+#[test]
+fn the_end_of_a_response_is_judged_by_its_evidence() {
+    let responses = Case { ending: Ending::Responses, ..CHAT };
+    check(&[
         Case { events: &[STOP], ..responses },
         Case {
             events: &[r#"data: {"sequence_number":4,"type":"response.incomplete","response":{}}"#],
@@ -81,16 +99,7 @@ fn an_end_is_judged_by_its_evidence() {
             ],
             ..responses
         },
-        Case { ending: Ending::Transfer, complete: (true, false), ..CHAT },
-    ];
-    for case in cases {
-        let mut tap = Tap::new(case.ending, case.choices);
-        for event in case.events {
-            tap.event(format!("{event}\n\n").as_bytes());
-        }
-        let found = ((tap.is_complete(true), tap.is_complete(false)), tap.is_failed(), tap.finish_reason());
-        assert_eq!(found, (case.complete, case.failed, case.reason), "{:?} {:?}", case.ending, case.events);
-    }
+    ]);
 }
 
 #[test]
@@ -142,4 +151,13 @@ fn the_next_sequence_number_follows_the_last_one_seen() {
         tap.event(format!("data: {{\"type\":\"response.x\",\"sequence_number\": {number}}}\n\n").as_bytes());
         assert_eq!(tap.next_sequence_number(), next);
     }
+}
+
+#[test]
+fn nesting_without_end_takes_linear_time() {
+    // Reading every level to its end would take 10^11 steps here.
+    let mut tap = Tap::new(Ending::Chat, 1);
+    let nested = "{\"usage\":".repeat(100_000);
+    assert_eq!(tap.event(format!("data: {nested}\n\n").as_bytes()), Seen::Token);
+    assert_eq!(tap.usage(), None);
 }
