@@ -209,7 +209,6 @@ fn a_cut_is_told_unless_the_last_word_was_said() {
 
 /// Answers recorded from providers, if there are any here: all arrive as they were, and none is misjudged.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test has no configuration to learn its folder from")]
 fn recorded_streams_arrive_as_they_were() {
     let Some(folder) = Env::process().get("RECORDINGS_DIR") else { return };
     let read = |path: PathBuf| fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path());

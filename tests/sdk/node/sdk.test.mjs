@@ -70,7 +70,7 @@ before(async () => {
       `[[upstreams]]\nname = "mock"\nkind = "openai"\nbase_url = "http://127.0.0.1:${upstream.address().port}/v1"\n` +
       `[[routes]]\nmodel = "m-*"\ntargets = [{ upstream = "mock" }]\n`,
   );
-  gateway = await start(['serve', '-c', config], { SDK_KEY: 'sk-test' });
+  gateway = await start(['serve', '-c', config], { SDK_KEY: 'sk-test-everything' });
   const listen = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'];
   demo = await start(['demo', ...listen, '--workers', '1', '--pace', '2000']);
 });
@@ -84,7 +84,7 @@ after(async () => {
 
 const demoClient = () => new OpenAI({ apiKey: 'none', baseURL: `${demo.url}/v1`, maxRetries: 0 });
 const client = (options = {}) =>
-  new OpenAI({ apiKey: 'sk-test', baseURL: `${gateway.url}/v1`, maxRetries: 0, timeout: 20_000, ...options });
+  new OpenAI({ apiKey: 'sk-test-everything', baseURL: `${gateway.url}/v1`, maxRetries: 0, timeout: 20_000, ...options });
 const json = (response, status, value, headers = {}) => {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
   response.end(JSON.stringify(value));
