@@ -5,6 +5,7 @@
 //! This executable plays every part that is ours: the orchestrator, and (started by itself) the mock upstream,
 //! the load client and a small launcher that pins a peer to its core. See `benches/README.md`.
 
+mod check;
 mod client;
 mod exchange;
 mod framing;
@@ -105,8 +106,14 @@ fn main() -> Result<()> {
         Some(Role::Launch { cpu, nofile, command }) => launch::become_program(cpu, nofile, &command),
         None if args.wish.list => say(&scenario::list()),
         // `cargo test --benches` starts benchmarks too; measuring there would only take time.
-        None if !args.bench && args.wish.scenario.is_empty() => say("nothing measured: run it by `cargo bench`\n"),
-        None => run::run(&args.wish),
+        None if !args.bench && args.wish.scenario.is_empty() => {
+            check::run()?;
+            say("the instrument is in order; nothing measured: run it by `cargo bench`\n")
+        }
+        None => {
+            check::run()?;
+            run::run(&args.wish)
+        }
     }
 }
 

@@ -1,9 +1,4 @@
 //! The gateways under test, each configured for streams as its documentation advises.
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "threads of the parent, which serve nobody, wait for a foreign process in real time"
-)]
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -89,7 +84,7 @@ impl Peer {
             Self::Direct => return Ok((None, place.upstream)),
             Self::Millstream => {
                 let program = place.millstream.to_string_lossy().into_owned();
-                (millstream_config(addr, place)?, vec![program, "run".to_owned(), "--config".to_owned(), path])
+                (millstream_config(addr, place)?, vec![program, "--config".to_owned(), path])
             }
             Self::Nginx => {
                 let prefix = place.dir.to_string_lossy().into_owned();
@@ -191,6 +186,8 @@ fn haproxy_config(addr: SocketAddr, place: &Place<'_>) -> String {
     format!(
         "global
   nbthread 1
+  tune.pool-low-fd-ratio 90
+  tune.pool-high-fd-ratio 95
   maxconn {connections}
   ulimit-n {nofile}
 defaults
@@ -200,6 +197,7 @@ defaults
   timeout server 300s
   option http-keep-alive
   option abortonclose
+  option http-no-delay
   http-reuse always
 frontend in
   bind {addr} backlog 4096

@@ -46,6 +46,7 @@ const COLUMNS: &[Column] = &[
     ("idle RSS MiB", |round| round.rss_idle_kib.map(|kib| kib as f64 / 1024.0)),
     ("KiB/stream", |round| round.kib_per_stream),
     ("gateway busy %", |round| round.gateway_busy.map(|busy| busy * 100.0)),
+    ("others busy %", |round| Some(round.others_busy * 100.0)),
     ("load busy %", |round| Some(round.load_busy * 100.0)),
 ];
 

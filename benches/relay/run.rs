@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::Wish;
 use crate::outcome::Outcome;
 use crate::peer::{Peer, Place};
-use crate::process::{Process, Usage};
+use crate::process::{Process, Usage, core_us};
 use crate::report;
 use crate::scenario::{Scenario, choose};
 
@@ -33,6 +33,8 @@ pub(crate) struct Round {
     pub(crate) cpu_us_per_unit: Option<f64>,
     /// Share of its core that the gateway used.
     pub(crate) gateway_busy: Option<f64>,
+    /// Share of the gateway's core that went to processes which are no part of the benchmark.
+    pub(crate) others_busy: f64,
     /// Share of their core that mock and client used.
     pub(crate) load_busy: f64,
     /// Memory of the gateway before the first stream.
@@ -108,9 +110,9 @@ fn measure(wish: &Wish, scenario: &Scenario, peer: Peer, number: u32) -> Result<
     let steady = client.line(AROUND)?;
     ensure!(steady == "steady", "the client said {steady}");
     let load = || mock.usage().cpu_us + client.usage().cpu_us;
-    let (before, load_before) = (usage(), load());
+    let (before, load_before, core_before) = (usage(), load(), core_us(wish.gateway_cpu));
     let said = client.line(Duration::from_secs(u64::from(wish.seconds)) + AROUND)?;
-    let (after, load_after) = (usage(), load());
+    let (after, load_after, core_after) = (usage(), load(), core_us(wish.gateway_cpu));
     client.tell()?;
     let outcome: Outcome = serde_json::from_str(&said)?;
 
@@ -123,6 +125,7 @@ fn measure(wish: &Wish, scenario: &Scenario, peer: Peer, number: u32) -> Result<
         number,
         cpu_us_per_unit: cpu.filter(|_| outcome.units > 0).map(|cpu| cpu / outcome.units as f64),
         gateway_busy: cpu.map(|cpu| cpu / window_us),
+        others_busy: (core_after.saturating_sub(core_before) as f64 - cpu.unwrap_or(0.0)).max(0.0) / window_us,
         load_busy: load_after.saturating_sub(load_before) as f64 / window_us,
         rss_idle_kib: idle.map(|usage| usage.rss_kib),
         rss_kib: after.map(|usage| usage.rss_kib),

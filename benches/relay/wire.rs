@@ -71,6 +71,9 @@ impl Event {
             return None;
         }
         let marks = &event[self.marks..end];
+        if marks[ID] != b'-' || marks[ID + 1 + SEQUENCE] != b'-' {
+            return None;
+        }
         Some(Marks {
             id: digits(&marks[..ID])?,
             sequence: digits(&marks[ID + 1..ID + 1 + SEQUENCE])?,

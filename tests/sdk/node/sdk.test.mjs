@@ -193,6 +193,18 @@ test('a clean end without an ending is an error', async () => {
   await assert.rejects(async () => textOf(await stream), OpenAI.APIError);
 });
 
+test('a responses stream cut in its midst is an error', async () => {
+  const created = { type: 'response.created', sequence_number: 0, response: { id: 'resp_1', object: 'response', status: 'in_progress', output: [] } };
+  scripts.set('m-cut-responses', (response) => {
+    sse(response);
+    response.write(`event: response.created\ndata: ${JSON.stringify(created)}\n\n`, () => response.destroy());
+  });
+  const stream = client().responses.create({ model: 'm-cut-responses', input: 'mills', stream: true });
+  await assert.rejects(async () => {
+    for await (const part of await stream) assert.notEqual(part.type, 'response.completed');
+  }, OpenAI.APIError);
+});
+
 test('a whole stream', async () => {
   scripts.set('m-whole', (response) => {
     sse(response);
