@@ -52,9 +52,9 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         .early_head_after
         .filter(|_| call.streams())
         .map(|after| call.record.exchange.began() + after);
-    let attempts = attempt::run(worker, call);
+    let attempts = attempt::run(Rc::clone(&worker), call);
     let Some(early_at) = early_at else {
-        return Ok(respond::answered(attempts.await?, settings, permit));
+        return Ok(respond::answered(&worker, attempts.await?, settings, permit));
     };
     // Boxed, because it may have to go on inside the response body.
     let mut attempts = Box::pin(attempts);
@@ -64,7 +64,7 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
     });
     match first.await {
-        Some(result) => Ok(respond::answered(result?, settings, permit)),
+        Some(result) => Ok(respond::answered(&worker, result?, settings, permit)),
         None => Ok(respond::early(attempts, settings, permit)),
     }
 }

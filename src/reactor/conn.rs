@@ -140,6 +140,10 @@ impl AsyncRead for Conn {
             let len = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread[..len]);
             self.unread.advance(len);
+            if self.unread.is_empty() {
+                // An empty rest would keep the whole buffer for as long as the connection lives.
+                self.unread = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         match &self.driver {
