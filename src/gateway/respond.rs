@@ -57,8 +57,7 @@ pub(super) fn early<F>(attempts: F, settings: Settings, permit: Permit) -> Respo
 where
     F: Future<Output = Result<Answered, Error>> + 'static,
 {
-    let pending: Pending<upstream::Body> =
-        Box::pin(async move { attempts.await.map(|answered| answered.answer) });
+    let pending: Pending<upstream::Body> = Box::pin(async move { attempts.await.map(|answered| answered.answer) });
     let mut response = Response::new(body(Relay::awaiting(pending, settings), permit));
     *response.status_mut() = StatusCode::OK;
     *response.headers_mut() = headers::early();

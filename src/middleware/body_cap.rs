@@ -114,7 +114,10 @@ mod tests {
             (&[("host", "x"), ("content-length", "101")][..], Kind::BodyTooLarge),
             (&[("host", "x"), ("content-length", "99999999999999")][..], Kind::BodyTooLarge),
             (&[("host", "x"), ("transfer-encoding", "gzip, chunked")][..], Kind::BadRequest),
-            (&[("host", "x"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")][..], Kind::BadRequest),
+            (
+                &[("host", "x"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")][..],
+                Kind::BadRequest,
+            ),
             (&[("host", "x"), ("host", "y")][..], Kind::BadRequest),
             (&[][..], Kind::BadRequest),
         ] {
