@@ -33,6 +33,8 @@ pub(super) struct Events {
     begun: bool,
     /// The client has got something before the upstream's first event.
     commented: bool,
+    /// What the last event that went out lacks of its blank line.
+    missing: &'static [u8],
 }
 
 impl Events {
@@ -48,6 +50,7 @@ impl Events {
             drop_lf: false,
             begun: false,
             commented: false,
+            missing: b"",
         }
     }
 
@@ -181,7 +184,16 @@ impl Events {
         }
         let seen = self.tap.event(&rest);
         self.saw(seen);
-        (seen != Seen::UsageOnly || !self.strip_usage).then_some(rest)
+        let is_kept = seen != Seen::UsageOnly || !self.strip_usage;
+        if is_kept {
+            self.missing = if rest.ends_with(b"\n") { b"\n" } else { b"\n\n" };
+        }
+        is_kept.then_some(rest)
+    }
+
+    /// What the last event that went out lacks of its end, and another one would run into.
+    pub(super) fn missing(&self) -> &'static [u8] {
+        self.missing
     }
 
     /// A comment, if this is a place for one: between two events. After an `id` field its blank line would be
