@@ -182,7 +182,7 @@ fn check_cut(fixture: &Fixture, length: usize, framed: bool, fail: bool) {
         missing = if tail.ends_with('\n') { "\n" } else { "\n\n" };
     }
     assert!(text.starts_with(&expected) && !got.aborted, "{about}: {text}");
-    let evidence = Evidence::of(&expected);
+    let evidence = Evidence::of(&format!("{expected}{missing}"));
     let is_finished = fixture.ending == Ending::Chat && evidence.finishes >= fixture.choices;
     let error = &text[expected.len()..];
     if evidence.over || framed && !fail && is_finished {
