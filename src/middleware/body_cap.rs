@@ -55,7 +55,7 @@ where
     }
 
     fn call(&mut self, request: Request<Payload>) -> Self::Future {
-        let ambiguous = request.body().record.exchange.take_ambiguous_framing();
+        let ambiguous = request.body().record.exchange.has_ambiguous_framing();
         match check(request.version(), request.headers(), ambiguous, self.bytes_max) {
             Ok(()) => Mapped::new(self.inner.call(request), |outcome| outcome),
             Err(error) => Mapped::ready(Err(error)),
@@ -114,7 +114,10 @@ mod tests {
             (&[("host", "x"), ("content-length", "101")][..], Kind::BodyTooLarge),
             (&[("host", "x"), ("content-length", "99999999999999")][..], Kind::BodyTooLarge),
             (&[("host", "x"), ("transfer-encoding", "gzip, chunked")][..], Kind::BadRequest),
-            (&[("host", "x"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")][..], Kind::BadRequest),
+            (
+                &[("host", "x"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")][..],
+                Kind::BadRequest,
+            ),
             (&[("host", "x"), ("host", "y")][..], Kind::BadRequest),
             (&[][..], Kind::BadRequest),
         ] {

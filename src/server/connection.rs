@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -21,6 +22,7 @@ use tower::Service;
 
 use super::exchange::{Exchange, Inbound};
 use super::executor::StreamExecutor;
+use super::framing::Length;
 use super::link::{Link, Peer};
 use super::outbound::Outbound;
 use super::socket::Socket;
@@ -261,7 +263,16 @@ struct Watchdog {
 impl Watchdog {
     fn new(link: Rc<Link>, settings: Settings, phase: Watch<Phase>) -> Self {
         let first_request_by = link.idle_since() + settings.header_timeout;
-        Self { link, settings, phase, finishing: false, first_request_by, served: false, sleep: None }
+        Self {
+            link,
+            settings,
+            phase,
+            finishing: false,
+            first_request_by,
+            served: false,
+            left_at: None,
+            sleep: None,
+        }
     }
 
     /// True once, when the process begins to drain.
@@ -333,10 +344,16 @@ where
         let exchange = Exchange::new(&self.link);
         if let Some(executor) = &self.executor {
             executor.service_called(&exchange);
+        } else {
+            let length = request.body().size_hint().exact().map_or(Length::Chunked, Length::Exact);
+            // Whoever stands between may take what comes next for another protocol's bytes.
+            let is_last = request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
+            exchange.framed(length, is_last);
         }
         let request = request.map(|incoming| Inbound::new(incoming, Rc::clone(&exchange)));
         let service = self.service.clone();
-        Answering { future: tower::ServiceExt::oneshot(service, request), exchange: Some(exchange) }
+        let http1 = self.executor.is_none();
+        Answering { future: tower::ServiceExt::oneshot(service, request), exchange: Some(exchange), http1 }
     }
 }
 
@@ -345,6 +362,7 @@ pin_project_lite::pin_project! {
         #[pin]
         future: F,
         exchange: Option<Rc<Exchange>>,
+        http1: bool,
     }
 }
 
@@ -356,8 +374,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.future.poll(cx).map_ok(|response| {
+        let http1 = *this.http1;
+        this.future.poll(cx).map_ok(|mut response| {
             let exchange = this.exchange.take().expect("polled no more after it is ready");
+            if http1 && !exchange.may_be_followed() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             response.map(|body| Outbound::new(body, exchange))
         })
     }
