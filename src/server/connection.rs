@@ -223,10 +223,13 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             match watchdog.poll(cx, true) {
-                Poll::Ready(Ok(())) => {
+                Poll::Ready(Ok(())) if !watchdog.leaving() => {
                     // Idle for too long: GOAWAY, then whatever is still on its way, then the close.
                     connection.as_mut().graceful_shutdown();
-                    connection.as_mut().poll(cx).map_err(ConnectionError::from)
+                    if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                        return Poll::Ready(result.map_err(ConnectionError::from));
+                    }
+                    watchdog.poll(cx, true)
                 }
                 other => other,
             }
@@ -257,6 +260,8 @@ struct Watchdog {
     finishing: bool,
     first_request_by: Instant,
     served: bool,
+    /// HTTP/2: when the client was told to leave.
+    left_at: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -281,6 +286,16 @@ impl Watchdog {
             self.finishing = true;
             true
         }
+    }
+
+    /// Notes that the connection has been idle for too long and says goodbye. Whether it had before.
+    ///
+    /// hyper is done with a stream when h2 has its last frame, and h2 keeps the connection until the client's
+    /// window lets that frame go: without an end to this, one that never opens it would stay for ever.
+    fn leaving(&mut self) -> bool {
+        let before = self.left_at.is_some();
+        self.left_at.get_or_insert_with(Instant::now);
+        before
     }
 
     /// To be polled after the connection. `Ready(Ok)` is an idle connection that shall close quietly.
@@ -313,6 +328,11 @@ impl Watchdog {
         if self.link.in_flight() > 0 {
             self.served = true;
             return None;
+        }
+        if let Some(left_at) = self.left_at {
+            // What is left for the client may take as long as a head.
+            let from = left_at.max(self.link.idle_since());
+            return Some((from + self.settings.header_timeout, Ok(())));
         }
         if http2 {
             return Some((self.link.idle_since() + self.settings.idle_timeout, Ok(())));

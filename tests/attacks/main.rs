@@ -12,7 +12,16 @@ mod frames;
 mod http1;
 mod recorder;
 
+mod bodies;
+mod floods;
+mod heads;
+mod http2;
+mod json;
+mod logs;
+mod paths;
+mod slow;
 mod smuggling;
+mod windows;
 
 use recorder::Recorder;
 use support::Gateway;
