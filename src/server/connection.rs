@@ -329,6 +329,9 @@ impl Watchdog {
             self.served = true;
             return None;
         }
+        if let Some(since) = self.link.lingers_since() {
+            return Some((since + self.settings.header_timeout, Ok(())));
+        }
         if let Some(left_at) = self.left_at {
             // What is left for the client may take as long as a head.
             let from = left_at.max(self.link.idle_since());
@@ -399,6 +402,9 @@ where
             let exchange = this.exchange.take().expect("polled no more after it is ready");
             if http1 && !exchange.may_be_followed() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                if !exchange.is_read() {
+                    exchange.link.leaves_unread();
+                }
             }
             response.map(|body| Outbound::new(body, exchange))
         })

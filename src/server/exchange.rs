@@ -73,7 +73,12 @@ impl Exchange {
 
     /// HTTP/1.1: whether another request may follow on the connection: the end of this one is known and read.
     pub(super) fn may_be_followed(&self) -> bool {
-        self.is_read.get() && self.may_be_followed.get()
+        self.is_read() && self.may_be_followed.get()
+    }
+
+    /// Whether the end of the request's body has been read.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_read.get()
     }
 
     /// Exchanges in flight on this worker, this one included.

@@ -63,6 +63,11 @@ impl HeadWatch {
         Some(at)
     }
 
+    /// Whether more than blank lines has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun || self.length > 0
+    }
+
     /// Whether the head so far has both a length and a coding.
     pub(super) fn is_ambiguous(&self) -> bool {
         self.has_length && self.has_coding

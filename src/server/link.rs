@@ -52,6 +52,10 @@ pub(super) struct Link {
     head: Cell<Option<Head>>,
     /// What hyper made of the framing of the request that it called for last, for the socket.
     called: Cell<Option<Length>>,
+    /// The answer is the last one though its request was not read to its end.
+    unread: Cell<bool>,
+    /// When the connection was ended towards a client that may still be sending.
+    lingers_since: Cell<Option<Instant>>,
     /// The socket's reader, if it waits for the end of the exchange in flight.
     next_turn: RefCell<Option<Waker>>,
 }
@@ -77,6 +81,8 @@ impl Link {
             cut: Cell::new(None),
             head: Cell::new(None),
             called: Cell::new(None),
+            unread: Cell::new(false),
+            lingers_since: Cell::new(None),
             next_turn: RefCell::default(),
         })
     }
@@ -161,6 +167,28 @@ impl Link {
     pub(super) fn call_begins(&self, length: Length) -> bool {
         self.called.set(Some(length));
         self.head.take().is_none_or(|head| head.is_ambiguous)
+    }
+
+    /// The last answer begins, and the rest of its request will not be read.
+    pub(super) fn leaves_unread(&self) {
+        self.unread.set(true);
+    }
+
+    /// Whether the client may still be sending what nobody will read: a body, or what follows a head that hyper
+    /// has refused itself.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.get() || self.head.get().is_some()
+    }
+
+    /// The connection is ended, but for bytes that come in.
+    pub(super) fn lingers(&self) {
+        if self.lingers_since.get().is_none() {
+            self.lingers_since.set(Some(Instant::now()));
+        }
+    }
+
+    pub(super) fn lingers_since(&self) -> Option<Instant> {
+        self.lingers_since.get()
     }
 
     /// The framing of the request that hyper called for, once.

@@ -15,6 +15,10 @@ use crate::reactor::Io;
 /// Bytes taken from a client that sends its next request early. The rest stays in the kernel.
 const EARLY_BYTES_MAX: usize = 512;
 
+/// Reads in a row of a connection that lingers, and the bytes of each.
+const LINGER_READS_MAX: usize = 16;
+const LINGER_STEP_BYTES: usize = 8 * 1024;
+
 /// The socket below hyper.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -87,6 +91,11 @@ impl Socket {
         }
         self.place = Some(place);
         Poll::Ready(Ok(()))
+    }
+
+    fn may_be_sending(&self) -> bool {
+        let in_head = matches!(&self.place, Some(Place::Head(watch)) if watch.has_begun());
+        self.place.is_some() && (in_head || self.link.is_unread())
     }
 
     /// What came early, and then the socket.
@@ -165,7 +174,27 @@ impl AsyncWrite for Socket {
         result
     }
 
+    /// Ends our direction. Closing a socket with unread bytes in it resets the connection, which can take the
+    /// answer away before the client has read it; so what it still sends is read and thrown away, until it has
+    /// seen our end or the watchdog has enough.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if self.link.lingers_since().is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            if !self.may_be_sending() {
+                return Poll::Ready(Ok(()));
+            }
+            self.link.lingers();
+        }
+        // The turns of other connections come between.
+        for _ in 0..LINGER_READS_MAX {
+            let mut part = [0; LINGER_STEP_BYTES];
+            let mut part = ReadBuf::new(&mut part);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut part));
+            if read.is_err() || part.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -1,9 +1,10 @@
 //! Row 12: bodies that are larger than allowed, or not as large as they say.
 
 use std::io::Write;
+use std::time::Instant;
 
 use crate::frames::{Client, DATA, END_HEADERS, END_STREAM, HEADERS, chat_block, flood, frame};
-use crate::http1::{Answer, answers, ask, ask_to_the_end, chat, connect, head, post, read_all, read_answer};
+use crate::http1::{Answer, PATIENCE, answers, ask, ask_to_the_end, chat, connect, head, post, read_all, read_answer};
 use crate::recorder::Recorder;
 use crate::{gateway, resident_kib};
 
@@ -55,6 +56,26 @@ fn a_client_that_sends_its_large_body_first_gets_to_read_the_refusal() {
 }
 
 #[test]
+fn a_client_that_never_stops_sending_is_cut_after_its_refusal() {
+    let upstream = Recorder::start();
+    let gateway = gateway(&upstream, &format!("{SERVER}\nheader_timeout = \"1s\""), "");
+    for refused in [
+        format!("{}content-length: 1000000000000\r\n\r\n", head("POST /v1/chat/completions")),
+        format!("{}bad header\r\n\r\n", head("POST /v1/chat/completions")),
+        format!("{}{}", head("GET /v1/models"), "x".repeat(100_000)),
+    ] {
+        let mut stream = connect(gateway.address(0));
+        stream.write_all(refused.as_bytes()).expect("sent");
+        let began = Instant::now();
+        while stream.write_all(&[b'x'; 4096]).is_ok() {
+            assert!(began.elapsed() < PATIENCE, "it takes bytes without end");
+        }
+        assert!(matches!(read_answer(&mut stream).status, 400 | 413 | 431));
+    }
+    gateway.until("all are closed", |gateway| gateway.metric("millstream_connections{worker=\"0\"}") == 0.0);
+}
+
+#[test]
 fn chunks_without_end_are_cut_at_the_cap() {
     let upstream = Recorder::start();
     let gateway = gateway(&upstream, SERVER, "");
@@ -64,10 +85,16 @@ fn chunks_without_end_are_cut_at_the_cap() {
         write!(stream, "{}transfer-encoding: chunked\r\n\r\n", head("POST /v1/chat/completions")).expect("sent");
         let piece = format!("{chunk:x}\r\n{}\r\n", "y".repeat(chunk)).repeat((8000 / chunk).max(1));
         let mut sent = 0;
-        while sent < 16 * 1024 * 1024 && stream.write_all(piece.as_bytes()).is_ok() {
+        stream.set_nonblocking(true).expect("set");
+        while stream.peek(&mut [0]).is_err() {
+            stream.set_nonblocking(false).expect("set");
+            stream.write_all(piece.as_bytes()).expect("taken");
+            stream.set_nonblocking(true).expect("set");
             sent += piece.len();
+            assert!(sent < 16 * 1024 * 1024, "all of it is taken and nothing said");
         }
-        assert!(sent < 16 * 1024 * 1024, "all of it was taken");
+        stream.set_nonblocking(false).expect("set");
+        stream.shutdown(std::net::Shutdown::Write).expect("shut");
         assert_too_large(&answers(&read_all(&mut stream)));
     }
     // The exact cap still passes.
