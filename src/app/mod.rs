@@ -54,7 +54,7 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let telemetry = Telemetry::new(&config, workers);
     let health = Health::new();
     let drain = config.drain;
-    let snapshot = Snapshot::new(config)?;
+    let snapshot = Snapshot::new(config, descriptors::upstream_connections_max(connections_max, descriptors))?;
     let config = Arc::clone(&snapshot.config);
 
     let (mut bound, listening, files) = bind(&config, workers)?;

@@ -17,6 +17,7 @@ use super::{attempt, respond};
 use crate::api::endpoint::Endpoint;
 use crate::api::models;
 use crate::error::{Error, Kind};
+use crate::signal::{Phase, Watch};
 use crate::stream::{Body, PhaseGuard};
 
 /// See the module.
@@ -52,7 +53,8 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         .early_head_after
         .filter(|_| call.streams())
         .map(|after| call.record.exchange.began() + after);
-    let attempts = attempt::run(Rc::clone(&worker), call);
+    let phase = worker.phase.watch();
+    let attempts = recalled(phase, attempt::run(Rc::clone(&worker), call));
     let Some(early_at) = early_at else {
         return Ok(respond::answered(&worker, attempts.await?, settings, permit));
     };
@@ -67,6 +69,19 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         Some(result) => Ok(respond::answered(&worker, result?, settings, permit)),
         None => Ok(respond::early(attempts, settings, permit)),
     }
+}
+
+/// Gives the attempts up at the drain deadline: a client that has no answer yet is told so, as those are that
+/// have a part of one.
+async fn recalled<T>(phase: Watch<Phase>, attempts: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut attempts = pin!(attempts);
+    poll_fn(|cx| {
+        if phase.poll(cx) == Phase::End {
+            return Poll::Ready(Err(Error::new(Kind::Drained, "the gateway is stopping")));
+        }
+        attempts.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// The models that this caller may use, each with its owner.

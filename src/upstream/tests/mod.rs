@@ -73,7 +73,7 @@ struct Bench {
 impl Bench {
     fn new(upstream: Upstream) -> Self {
         let config = config(upstream);
-        let caps = Caps::new(&config.upstreams);
+        let caps = Caps::new(&config.upstreams, usize::MAX);
         let connectors = Connectors::new(&config.upstreams).expect("good settings");
         let recorder = Telemetry::new(&config, 1).recorder(0);
         let pool = Pool::new(&config.upstreams, &caps, &connectors, &recorder);
