@@ -1,4 +1,9 @@
 //! The gateways under test, each configured for streams as its documentation advises.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "threads of the parent, which serve nobody, wait for a foreign process in real time"
+)]
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,9 @@
 //! Children: started on their core, listened to with a deadline, measured through /proc, ended for certain.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "threads of the parent, which serve nobody, wait for a foreign process in real time"
+)]
 
 use std::env::current_exe;
 use std::fs;

@@ -93,13 +93,11 @@ fn visible<'a>(worker: &'a Worker, call: &'a Call) -> impl Iterator<Item = (&'a 
 
 fn model(worker: &Worker, call: &Call) -> Result<Response<Body>, Error> {
     let id = call.item.as_deref().unwrap_or_default();
-    match visible(worker, call).find(|(model, _)| *model == id) {
-        Some((model, owner)) => Ok(json(models::item(model, owner, 0))),
-        None => {
-            let detail = format!("The model '{id}' does not exist or you do not have access to it.");
-            Err(Error::new(Kind::ModelNotFound, detail).with_param("model"))
-        }
-    }
+    let (model, owner) = visible(worker, call).find(|(model, _)| *model == id).ok_or_else(|| {
+        let detail = format!("The model '{id}' does not exist or you do not have access to it.");
+        Error::new(Kind::ModelNotFound, detail).with_param("model")
+    })?;
+    Ok(json(models::item(model, owner, 0)))
 }
 
 fn json(body: bytes::Bytes) -> Response<Body> {

@@ -16,7 +16,7 @@ const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-requ
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Of one connection only (RFC 9110 7.6.1), whatever `connection` says.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -30,7 +30,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// A client's business with us, not with the upstream: its credentials, its address, and what would choose
 /// an account on ours.
-const NOT_UPSTREAM: [HeaderName; 14] = [
+static NOT_UPSTREAM: [HeaderName; 14] = [
     AUTHORIZATION,
     COOKIE,
     CONTENT_LENGTH,
@@ -63,6 +63,7 @@ pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
     for name in &NOT_UPSTREAM {
         headers.remove(name);
     }
+    remove_look_alikes(&mut headers);
     if streams {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
@@ -107,6 +108,23 @@ pub(super) fn announce_events(headers: &HeaderMap) -> bool {
 fn not_buffered(headers: &mut HeaderMap) {
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+}
+
+/// Removes what a CGI-like server takes for one of the removed: to it `_` and `-` in a name are the same.
+fn remove_look_alikes(headers: &mut HeaderMap) {
+    let removed = || HOP_BY_HOP.iter().chain(&NOT_UPSTREAM);
+    let alike = |name: &HeaderName, other: &HeaderName| {
+        let dashed = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+        dashed.eq(other.as_str().bytes())
+    };
+    let look_alikes: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_') && removed().any(|other| alike(name, other)))
+        .cloned()
+        .collect();
+    for name in look_alikes {
+        headers.remove(name);
+    }
 }
 
 /// Removes what belongs to one connection, and what `connection` names besides.
@@ -156,9 +174,13 @@ mod tests {
             ("x-api-key", "sk-client"),
             ("cookie", "a=b"),
             ("openai-beta", "assistants=v2"),
+            ("content_length", "1"),
+            ("transfer_encoding", "chunked"),
+            ("x_api-key", "sk-client"),
+            ("trace_id", "1"),
             ("traceparent", "00-1-1-00"),
         ]);
-        assert_eq!(names(&upstream(headers.clone(), false)), ["openai-beta", "traceparent"]);
+        assert_eq!(names(&upstream(headers.clone(), false)), ["openai-beta", "trace_id", "traceparent"]);
         assert_eq!(upstream(headers, true)[ACCEPT_ENCODING], "identity");
     }
 

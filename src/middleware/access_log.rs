@@ -78,7 +78,7 @@ where
 
 fn log(config: &Config, record: &Record, id: &str, status: u16, end: &End) {
     let model = record.model.borrow();
-    let upstream = end.upstream.or(record.upstream.get());
+    let upstream = end.upstream.or_else(|| record.upstream.get());
     AccessRecord {
         request_id: id,
         peer: match record.exchange.peer() {

@@ -55,7 +55,7 @@ where
     }
 
     fn call(&mut self, request: Request<Payload>) -> Self::Future {
-        let ambiguous = request.body().record.exchange.take_ambiguous_framing();
+        let ambiguous = request.body().record.exchange.has_ambiguous_framing();
         match check(request.version(), request.headers(), ambiguous, self.bytes_max) {
             Ok(()) => Mapped::new(self.inner.call(request), |outcome| outcome),
             Err(error) => Mapped::ready(Err(error)),

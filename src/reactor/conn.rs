@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -31,7 +32,7 @@ pub enum Moving {
     /// TCP.
     Tcp(std::net::TcpStream),
     /// Unix domain socket.
-    Unix(std::os::unix::net::UnixStream),
+    Unix(StdUnixStream),
 }
 
 /// Kernel settings of a socket. `TCP_NODELAY` is always on and not listed.

@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::framing::Length;
 use super::link::{Link, Peer};
 use crate::reactor::load::StreamGuard;
 use crate::telemetry::EndReason;
@@ -24,6 +25,12 @@ pub struct Exchange {
     cut: Cell<Option<EndReason>>,
     /// HTTP/2: when a frame was handed over after which no more was asked for.
     pub(super) blocked_since: Cell<Option<Instant>>,
+    /// The request's head said its length in two ways.
+    is_ambiguous: Cell<bool>,
+    /// Where the request ends is known without a look into its body.
+    may_be_followed: Cell<bool>,
+    /// The end of the request's body has been read.
+    is_read: Cell<bool>,
     _load: StreamGuard,
 }
 
@@ -35,6 +42,9 @@ impl Exchange {
             began: Instant::now(),
             cut: Cell::new(None),
             blocked_since: Cell::new(None),
+            is_ambiguous: Cell::new(false),
+            may_be_followed: Cell::new(false),
+            is_read: Cell::new(false),
             _load: link.load.stream(),
         })
     }
@@ -49,9 +59,26 @@ impl Exchange {
         self.began
     }
 
-    /// Whether the request's head said its length in two ways. True once.
-    pub fn take_ambiguous_framing(&self) -> bool {
-        self.link.take_ambiguous()
+    /// Whether the request's head said its length in two ways.
+    pub fn has_ambiguous_framing(&self) -> bool {
+        self.is_ambiguous.get()
+    }
+
+    /// HTTP/1.1: hyper has called with a body of this length. Ties the request to what was read as its head.
+    /// With `is_last` no other may follow.
+    pub(super) fn framed(&self, length: Length, is_last: bool) {
+        self.is_ambiguous.set(self.link.call_begins(length));
+        self.may_be_followed.set(matches!(length, Length::Exact(_)) && !is_last);
+    }
+
+    /// HTTP/1.1: whether another request may follow on the connection: the end of this one is known and read.
+    pub(super) fn may_be_followed(&self) -> bool {
+        self.is_read() && self.may_be_followed.get()
+    }
+
+    /// Whether the end of the request's body has been read.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_read.get()
     }
 
     /// Exchanges in flight on this worker, this one included.
@@ -61,7 +88,7 @@ impl Exchange {
 
     /// Why the response body was dropped before its end.
     pub fn departure(&self) -> EndReason {
-        self.cut.get().or(self.link.why_cut()).unwrap_or(EndReason::ClientCancelled)
+        self.cut.get().or_else(|| self.link.why_cut()).unwrap_or(EndReason::ClientCancelled)
     }
 
     pub(super) fn cut(&self, reason: EndReason) {
@@ -84,6 +111,7 @@ pub struct Inbound {
 
 impl Inbound {
     pub(super) fn new(incoming: Incoming, exchange: Rc<Exchange>) -> Self {
+        exchange.is_read.set(incoming.is_end_stream());
         Self { incoming, exchange }
     }
 
@@ -101,7 +129,9 @@ impl Body for Inbound {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.incoming).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        self.exchange.is_read.set(frame.is_none() || self.incoming.is_end_stream());
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

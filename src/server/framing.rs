@@ -1,7 +1,35 @@
-//! Watches the raw heads of HTTP/1.1 requests for framing that two parsers may read in two ways.
+//! Keeps the messages of an HTTP/1.1 connection apart, below hyper, and finds framing that two parsers may
+//! read in two ways.
 //!
 //! hyper follows RFC 9112 6.3: of a length and a transfer coding it drops the length, and what it drops
 //! nobody above can see. A proxy in front of us may have chosen the other one, so such a request is refused.
+//!
+//! That needs a sight of every head, of pipelined ones too. So hyper gets no byte of a request before the one
+//! before it is answered: its head ends where the blank line is, and its body where hyper itself says. There
+//! is no second opinion on lengths; a body in chunks, whose end only hyper's parser finds, is the last thing
+//! read from its connection.
+
+/// What hyper made of a request's framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// So many bytes, or none.
+    Exact(u64),
+    /// In chunks.
+    Chunked,
+}
+
+/// Where in the sequence of messages the next byte belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// In a request head.
+    Head(HeadWatch),
+    /// Behind a head that hyper has not acted upon yet.
+    HeadOver,
+    /// In a body with so many bytes to come; behind the whole message when there are none.
+    Body(u64),
+    /// In a body of unknown length.
+    Chunks,
+}
 
 /// Longest header name looked for.
 const NAME_BYTES_MAX: usize = b"transfer-encoding".len() + 1;
@@ -22,22 +50,27 @@ pub(super) struct HeadWatch {
 }
 
 impl HeadWatch {
-    /// Looks at the next bytes of a connection. True as soon as the head has both.
-    pub(super) fn is_ambiguous(&mut self, mut bytes: &[u8]) -> bool {
-        while !self.over && !bytes.is_empty() {
-            let end = memchr::memchr(b'\n', bytes);
-            let part = &bytes[..end.unwrap_or(bytes.len())];
+    /// Looks at the next bytes of a connection. How many of them belong to the head, once it is over.
+    pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while !self.over {
+            let line = memchr::memchr(b'\n', &bytes[at..]);
+            let part = &bytes[at..line.map_or(bytes.len(), |length| at + length)];
             self.add(part);
-            let Some(end) = end else { break };
-            bytes = &bytes[end + 1..];
-            self.line_ends(part);
+            at += line? + 1;
+            self.line_ends();
         }
-        self.has_length && self.has_coding
+        Some(at)
     }
 
-    /// The next request's head begins.
-    pub(super) fn reset(&mut self) {
-        *self = Self::default();
+    /// Whether more than blank lines has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun || self.length > 0
+    }
+
+    /// Whether the head so far has both a length and a coding.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.has_length && self.has_coding
     }
 
     fn add(&mut self, part: &[u8]) {
@@ -49,9 +82,8 @@ impl HeadWatch {
         self.length += part.len();
     }
 
-    fn line_ends(&mut self, part: &[u8]) {
-        let blank = self.length == 0 || (self.length == 1 && part.ends_with(b"\r") || self.line[..1] == *b"\r");
-        if blank {
+    fn line_ends(&mut self) {
+        if self.length == 0 || (self.length == 1 && self.line[0] == b'\r') {
             self.over = self.begun;
         } else {
             self.begun = true;
@@ -72,8 +104,29 @@ mod tests {
         for split in 0..=head.len() {
             let mut watch = HeadWatch::default();
             let (a, b) = head.as_bytes().split_at(split);
-            let found = watch.is_ambiguous(a) | watch.is_ambiguous(b);
-            assert_eq!(found, expected, "{head:?} split at {split}");
+            if watch.end(a).is_none() {
+                watch.end(b);
+            }
+            assert_eq!(watch.is_ambiguous(), expected, "{head:?} split at {split}");
+        }
+    }
+
+    #[test]
+    fn a_head_ends_at_its_blank_line_however_it_is_split() {
+        for (head, rest) in [
+            ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", "GET /"),
+            ("\r\n\n\r\nGET / HTTP/1.1\n\n", "\r\n"),
+            ("GET / HTTP/1.1\r\n\rx: y\r\n\r\r\n\r\n", ""),
+        ] {
+            let all = format!("{head}{rest}");
+            for split in 0..=all.len() {
+                let mut watch = HeadWatch::default();
+                let (a, b) = all.as_bytes().split_at(split);
+                let end = watch.end(a).or_else(|| watch.end(b).map(|end| end + split));
+                assert_eq!(end, Some(head.len()), "{all:?} split at {split}");
+            }
+            let mut watch = HeadWatch::default();
+            assert_eq!(watch.end(&head.as_bytes()[..head.len() - 1]), None);
         }
     }
 

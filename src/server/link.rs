@@ -1,12 +1,14 @@
 //! What is known of one client connection: plain cells, shared by everything that runs on it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::framing::Length;
 use crate::reactor::load::Load;
 use crate::telemetry::{EndReason, Recorder};
 
@@ -46,8 +48,23 @@ pub(super) struct Link {
     unflushed_since: Cell<Option<Instant>>,
     /// Why the whole connection was cut, if it was.
     cut: Cell<Option<EndReason>>,
-    /// A request head with both a length and a transfer coding has been read.
-    ambiguous: Cell<bool>,
+    /// What the socket found out about the head that was read last, for the call that it leads to.
+    head: Cell<Option<Head>>,
+    /// What hyper made of the framing of the request that it called for last, for the socket.
+    called: Cell<Option<Length>>,
+    /// The answer is the last one though its request was not read to its end.
+    unread: Cell<bool>,
+    /// When the connection was ended towards a client that may still be sending.
+    lingers_since: Cell<Option<Instant>>,
+    /// The socket's reader, if it waits for the end of the exchange in flight.
+    next_turn: RefCell<Option<Waker>>,
+}
+
+/// A whole request head has been read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    /// It had both a length and a transfer coding.
+    pub(super) is_ambiguous: bool,
 }
 
 impl Link {
@@ -62,7 +79,11 @@ impl Link {
             stalled_since: Cell::new(None),
             unflushed_since: Cell::new(None),
             cut: Cell::new(None),
-            ambiguous: Cell::new(false),
+            head: Cell::new(None),
+            called: Cell::new(None),
+            unread: Cell::new(false),
+            lingers_since: Cell::new(None),
+            next_turn: RefCell::default(),
         })
     }
 
@@ -79,6 +100,9 @@ impl Link {
         self.in_flight.set(self.in_flight.get() - 1);
         if self.in_flight.get() == 0 {
             self.idle_since.set(Instant::now());
+            if let Some(reader) = self.next_turn.take() {
+                reader.wake();
+            }
         }
     }
 
@@ -134,11 +158,46 @@ impl Link {
         self.cut.get()
     }
 
-    pub(super) fn head_is_ambiguous(&self) {
-        self.ambiguous.set(true);
+    /// The socket has read a head to its end.
+    pub(super) fn head_over(&self, head: Head) {
+        self.head.set(Some(head));
     }
 
-    pub(super) fn take_ambiguous(&self) -> bool {
-        self.ambiguous.take()
+    /// hyper has a request with this framing. True if no whole head was seen, or an ambiguous one.
+    pub(super) fn call_begins(&self, length: Length) -> bool {
+        self.called.set(Some(length));
+        self.head.take().is_none_or(|head| head.is_ambiguous)
+    }
+
+    /// The last answer begins, and the rest of its request will not be read.
+    pub(super) fn leaves_unread(&self) {
+        self.unread.set(true);
+    }
+
+    /// Whether the client may still be sending what nobody will read: a body, or what follows a head that hyper
+    /// has refused itself.
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.get() || self.head.get().is_some()
+    }
+
+    /// The connection is ended, but for bytes that come in.
+    pub(super) fn lingers(&self) {
+        if self.lingers_since.get().is_none() {
+            self.lingers_since.set(Some(Instant::now()));
+        }
+    }
+
+    pub(super) fn lingers_since(&self) -> Option<Instant> {
+        self.lingers_since.get()
+    }
+
+    /// The framing of the request that hyper called for, once.
+    pub(super) fn take_called(&self) -> Option<Length> {
+        self.called.take()
+    }
+
+    /// The reader wants to be woken when nothing is in flight.
+    pub(super) fn wait_for_turn(&self, reader: &Waker) {
+        self.next_turn.replace(Some(reader.clone()));
     }
 }

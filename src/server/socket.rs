@@ -3,13 +3,21 @@
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::framing::HeadWatch;
-use super::link::Link;
+use super::framing::{HeadWatch, Length, Place};
+use super::link::{Head, Link};
 use crate::reactor::Io;
+
+/// Bytes taken from a client that sends its next request early. The rest stays in the kernel.
+const EARLY_BYTES_MAX: usize = 512;
+
+/// Reads in a row of a connection that lingers, and the bytes of each.
+const LINGER_READS_MAX: usize = 16;
+const LINGER_STEP_BYTES: usize = 8 * 1024;
 
 /// The socket below hyper.
 #[derive(Debug)]
@@ -17,29 +25,104 @@ pub(super) struct Socket {
     io: Io,
     link: Rc<Link>,
     /// `None` on HTTP/2, where a frame has its length and nothing is ambiguous.
-    head: Option<HeadWatch>,
-    /// Whether the last bytes read belonged to an exchange.
-    in_exchange: bool,
+    place: Option<Place>,
+    /// Read, but of a message whose turn has not come.
+    early: BytesMut,
 }
 
 impl Socket {
     pub(super) fn new(io: Io, link: Rc<Link>, http1: bool) -> Self {
-        Self { io, link, head: http1.then(HeadWatch::default), in_exchange: false }
+        let place = http1.then(|| Place::Head(HeadWatch::default()));
+        Self { io, link, place, early: BytesMut::new() }
     }
 
-    fn bytes_read(&mut self, bytes: &[u8]) {
-        let Some(head) = &mut self.head else { return };
-        if self.link.in_flight() > 0 {
-            self.in_exchange = true;
-            return;
+    /// Where the next byte belongs, after what has happened above since the last read.
+    fn turn(&self, place: Place) -> io::Result<Place> {
+        let place = match place {
+            Place::HeadOver => match self.link.take_called() {
+                Some(Length::Exact(length)) => Place::Body(length),
+                Some(Length::Chunked) => Place::Chunks,
+                // hyper reads on where we saw the head's end: of two readings one is wrong.
+                None => return Err(io::ErrorKind::InvalidData.into()),
+            },
+            place => place,
+        };
+        Ok(match place {
+            Place::Body(0) if self.link.in_flight() == 0 => Place::Head(HeadWatch::default()),
+            place => place,
+        })
+    }
+
+    /// Gives hyper what belongs to the message at hand, and keeps the rest.
+    fn poll_read_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        place: Place,
+    ) -> Poll<io::Result<()>> {
+        if let Place::Body(0) = place {
+            return self.poll_read_early(cx);
         }
-        if std::mem::replace(&mut self.in_exchange, false) || self.link.head_since().is_none() {
-            head.reset();
+        let before = buf.filled().len();
+        ready!(self.poll_read_next(cx, buf))?;
+        let bytes = &buf.filled()[before..];
+        let (end, place) = match place {
+            Place::Head(mut watch) => {
+                if !bytes.is_empty() {
+                    self.link.head_bytes();
+                }
+                match watch.end(bytes) {
+                    Some(end) => {
+                        self.link.head_over(Head { is_ambiguous: watch.is_ambiguous() });
+                        (end, Place::HeadOver)
+                    }
+                    None => (bytes.len(), Place::Head(watch)),
+                }
+            }
+            Place::Body(left) => {
+                let end = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                (end, Place::Body(left - end as u64))
+            }
+            place => (bytes.len(), place),
+        };
+        if end < bytes.len() {
+            self.early = [&bytes[end..], &*self.early].concat().as_slice().into();
+            buf.set_filled(before + end);
         }
-        self.link.head_bytes();
-        if head.is_ambiguous(bytes) {
-            self.link.head_is_ambiguous();
+        self.place = Some(place);
+        Poll::Ready(Ok(()))
+    }
+
+    fn may_be_sending(&self) -> bool {
+        let in_head = matches!(&self.place, Some(Place::Head(watch)) if watch.has_begun());
+        self.place.is_some() && (in_head || self.link.is_unread())
+    }
+
+    /// What came early, and then the socket.
+    fn poll_read_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
         }
+        let part = self.early.split_to(self.early.len().min(buf.remaining()));
+        buf.put_slice(&part);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks for the end of the connection while a request is being answered. Ready at that alone: what else
+    /// comes is kept until its turn.
+    fn poll_read_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.wait_for_turn(cx.waker());
+        if !self.early.is_empty() {
+            return Poll::Pending;
+        }
+        let mut part = [0; EARLY_BYTES_MAX];
+        let mut part = ReadBuf::new(&mut part);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        if part.filled().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.early.extend_from_slice(part.filled());
+        Poll::Pending
     }
 
     fn written(&self, result: &Poll<io::Result<usize>>) {
@@ -54,12 +137,10 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let before = buf.filled().len();
-        let result = Pin::new(&mut this.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            this.bytes_read(&buf.filled()[before..]);
-        }
-        result
+        let Some(place) = this.place else { return Pin::new(&mut this.io).poll_read(cx, buf) };
+        let place = this.turn(place)?;
+        this.place = Some(place);
+        this.poll_read_message(cx, buf, place)
     }
 }
 
@@ -93,7 +174,27 @@ impl AsyncWrite for Socket {
         result
     }
 
+    /// Ends our direction. Closing a socket with unread bytes in it resets the connection, which can take the
+    /// answer away before the client has read it; so what it still sends is read and thrown away, until it has
+    /// seen our end or the watchdog has enough.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if self.link.lingers_since().is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            if !self.may_be_sending() {
+                return Poll::Ready(Ok(()));
+            }
+            self.link.lingers();
+        }
+        // The turns of other connections come between.
+        for _ in 0..LINGER_READS_MAX {
+            let mut part = [0; LINGER_STEP_BYTES];
+            let mut part = ReadBuf::new(&mut part);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut part));
+            if read.is_err() || part.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

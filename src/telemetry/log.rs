@@ -128,7 +128,7 @@ impl<'a> MakeWriter<'a> for LossyWriter {
 impl Write for &LossyWriter {
     /// Takes one formatted line; `tracing-subscriber` writes each in one piece.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.queue.try_send(Message::Line(line.to_vec())).is_err() {
+        if self.queue.try_send(Message::Line(visible(line))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -137,6 +137,30 @@ impl Write for &LossyWriter {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The line with DEL and the C1 controls written as escapes, which JSON reads as well: some terminals obey
+/// them, and the formatters escape only those below the space.
+fn visible(line: &[u8]) -> Vec<u8> {
+    let mut visible = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = memchr::memchr2(0x7f, 0xc2, rest) {
+        let (before, from) = rest.split_at(at);
+        visible.extend_from_slice(before);
+        let (control, length) = match *from {
+            [0x7f, ..] => (0x7f, 1),
+            [0xc2, control @ 0x80..=0x9f, ..] => (control, 2),
+            _ => {
+                visible.push(from[0]);
+                rest = &from[1..];
+                continue;
+            }
+        };
+        visible.extend_from_slice(format!("\\u{control:04x}").as_bytes());
+        rest = &from[length..];
+    }
+    visible.extend_from_slice(rest);
+    visible
 }
 
 /// The writing end: everything that waits, in as few writes as possible, until the last sender is gone.
@@ -246,6 +270,16 @@ mod tests {
             assert_eq!(line.matches('\n').count(), 1, "{line}");
             assert!(!line.contains('\u{1b}') && !line.contains("secret"), "{line}");
         }
+    }
+
+    #[test]
+    fn controls_that_formatters_leave_are_escaped() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let line = logged(&config(format, true), false, || tracing::info!("a\u{7f}\u{9b}31mé\u{a0}"));
+            assert!(line.contains("a\\u007f\\u009b31mé\u{a0}"), "{line}");
+            assert!(format == LogFormat::Text || serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+        }
+        assert_eq!(visible(b"\xc2"), b"\xc2");
     }
 
     #[test]

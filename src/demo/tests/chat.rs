@@ -1,8 +1,9 @@
 //! Chat completions: chunk forms, determinism, counts, pace.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{content, fast, hello, post, stream, weather, with};
 use crate::demo::script::count;

@@ -33,6 +33,8 @@ pub(super) struct Events {
     begun: bool,
     /// The client has got something before the upstream's first event.
     commented: bool,
+    /// What the last event that went out lacks of its blank line.
+    missing: &'static [u8],
 }
 
 impl Events {
@@ -48,6 +50,7 @@ impl Events {
             drop_lf: false,
             begun: false,
             commented: false,
+            missing: b"",
         }
     }
 
@@ -172,17 +175,25 @@ impl Events {
         true
     }
 
-    /// The transfer is over. What is held is an event without its blank line, which no client would act on:
-    /// it gets one if its data is whole, and is dropped if it was cut.
+    /// The transfer is over. What is held is an event without its blank line: passed on as it is if its data
+    /// is whole, since what a client makes of it is the client's business, and dropped if it was cut.
     pub(super) fn rest(&mut self) -> Option<Bytes> {
-        let mut rest = std::mem::take(&mut self.held);
+        let rest = std::mem::take(&mut self.held).freeze();
         if !sse::event(&rest).data.is_some_and(is_whole) {
             return None;
         }
-        rest.extend_from_slice(if rest.ends_with(b"\n") { b"\n" } else { b"\n\n" });
         let seen = self.tap.event(&rest);
         self.saw(seen);
-        (seen != Seen::UsageOnly || !self.strip_usage).then(|| rest.freeze())
+        let is_kept = seen != Seen::UsageOnly || !self.strip_usage;
+        if is_kept {
+            self.missing = if rest.ends_with(b"\n") { b"\n" } else { b"\n\n" };
+        }
+        is_kept.then_some(rest)
+    }
+
+    /// What the last event that went out lacks of its end, and another one would run into.
+    pub(super) fn missing(&self) -> &'static [u8] {
+        self.missing
     }
 
     /// A comment, if this is a place for one: between two events. After an `id` field its blank line would be

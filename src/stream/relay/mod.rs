@@ -336,12 +336,16 @@ where
                         self.last = Last::Abort(reason, false);
                         continue;
                     }
-                    return self.send(dialect::event(
+                    let event = dialect::event(
                         &error,
                         &self.settings.request_id,
                         self.settings.ending == Ending::Responses,
                         self.events.tap().next_sequence_number(),
-                    ));
+                    );
+                    return match self.events.missing() {
+                        b"" => self.send(event),
+                        missing => self.send([missing, &event].concat().into()),
+                    };
                 }
                 Last::Abort(reason, true) => return Poll::Ready(Some(Err(Abort(reason)))),
                 Last::Abort(reason, false) => {

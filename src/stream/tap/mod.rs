@@ -3,7 +3,9 @@
 //! Keys are looked for as quoted strings in the raw bytes. That is exact: inside a JSON string a quote is
 //! escaped, so `"usage"` with both quotes bare is a key or a whole value, never a piece of text.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -20,6 +22,45 @@ const FINISH_REASON_BYTES_MAX: usize = 32;
 /// without end must not be read again at every level.
 const USAGE_BYTES_MAX: usize = 4096;
 const USAGES_MAX: usize = 16;
+
+/// A key with its quotes, and the search for it, prepared once: preparing costs more than searching 300 bytes.
+struct Key {
+    text: &'static [u8],
+    finder: LazyLock<Finder<'static>>,
+}
+
+macro_rules! key {
+    ($name:ident, $text:literal) => {
+        static $name: Key = Key { text: $text, finder: LazyLock::new(|| Finder::new($text)) };
+    };
+}
+
+key!(CHOICES, b"\"choices\"");
+key!(FINISH_REASON, b"\"finish_reason\"");
+key!(RESPONSE, b"\"response.");
+key!(SEQUENCE_NUMBER, b"\"sequence_number\"");
+key!(TYPE, b"\"type\"");
+key!(USAGE, b"\"usage\"");
+
+impl Key {
+    /// What stands behind each occurrence.
+    fn ends<'a>(&'static self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.finder.find_iter(bytes).map(|at| &bytes[at + self.text.len()..])
+    }
+
+    /// The value of each occurrence that is a key, from its first byte on.
+    fn values<'a>(&'static self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.ends(bytes).filter_map(after_colon)
+    }
+
+    /// The string values.
+    fn strings<'a>(&'static self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.values(bytes).filter_map(|value| {
+            let value = value.strip_prefix(b"\"")?;
+            Some(&value[..memchr::memchr(b'"', value)?])
+        })
+    }
+}
 
 /// What has been seen of one answer.
 #[derive(Debug)]
@@ -91,7 +132,7 @@ impl Tap {
         match self.ending {
             Ending::Responses => self.responses_event(event.name, bytes),
             Ending::Chat | Ending::Transfer => {
-                if self.look_for_finishes(bytes) == 0 && memmem::find(bytes, b"\"response.").is_some() {
+                if self.look_for_finishes(bytes) == 0 && RESPONSE.ends(bytes).next().is_some() {
                     // Some servers speak the Responses form where nobody asked for it.
                     return self.responses_event(event.name, bytes);
                 }
@@ -191,7 +232,7 @@ impl Tap {
     fn look_for_finishes(&mut self, bytes: &[u8]) -> u32 {
         let mut finishes = 0;
         // Some servers say an empty reason where others say null.
-        for reason in strings_after(bytes, b"\"finish_reason\"").filter(|reason| !reason.is_empty()) {
+        for reason in FINISH_REASON.strings(bytes).filter(|reason| !reason.is_empty()) {
             finishes += 1;
             self.failed |= reason == b"error";
             self.finish_because(reason);
@@ -208,11 +249,11 @@ impl Tap {
     }
 
     fn responses_event(&mut self, name: Option<&[u8]>, bytes: &[u8]) -> Seen {
-        if let Some(number) = number_after(bytes, b"\"sequence_number\"") {
+        if let Some(number) = SEQUENCE_NUMBER.values(bytes).next().and_then(number) {
             self.sequence_number = number.saturating_add(1);
         }
         let named = name.and_then(|name| name.strip_prefix(b"response."));
-        let mut types = strings_after(bytes, b"\"type\"").enumerate();
+        let mut types = TYPE.strings(bytes).enumerate();
         let kind = named.or_else(|| {
             types.find_map(|(at, kind)| {
                 kind.strip_prefix(b"response.").or_else(|| (at == 0 && kind == b"error").then_some(kind))
@@ -237,8 +278,7 @@ impl Tap {
     /// Takes the usage object of `bytes`, and says whether they are a chunk that exists for it alone.
     fn look_for_usage(&mut self, bytes: &[u8]) -> bool {
         let mut found = false;
-        for at in memmem::find_iter(bytes, b"\"usage\"").take(USAGES_MAX) {
-            let Some(value) = after_colon(&bytes[at + b"\"usage\"".len()..]) else { continue };
+        for value in USAGE.ends(bytes).take(USAGES_MAX).filter_map(after_colon) {
             if !value.starts_with(b"{") {
                 continue;
             }
@@ -274,23 +314,13 @@ fn is_error(data: &[u8]) -> bool {
 }
 
 fn has_no_choices(bytes: &[u8]) -> bool {
-    memmem::find(bytes, b"\"choices\"").is_some_and(|at| {
-        after_colon(&bytes[at + b"\"choices\"".len()..])
-            .and_then(|value| value.strip_prefix(b"["))
-            .is_some_and(|value| value.trim_ascii_start().starts_with(b"]"))
+    CHOICES.ends(bytes).next().and_then(after_colon).is_some_and(|value| {
+        value.strip_prefix(b"[").is_some_and(|value| value.trim_ascii_start().starts_with(b"]"))
     })
 }
 
-/// The string values of `key`, which has its quotes.
-fn strings_after<'a>(bytes: &'a [u8], key: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
-    memmem::find_iter(bytes, key).filter_map(move |at| {
-        let value = after_colon(&bytes[at + key.len()..])?.strip_prefix(b"\"")?;
-        Some(&value[..memchr::memchr(b'"', value)?])
-    })
-}
-
-fn number_after(bytes: &[u8], key: &[u8]) -> Option<u64> {
-    let value = after_colon(&bytes[memmem::find(bytes, key)? + key.len()..])?;
+/// The whole number that stands at the beginning of a value.
+fn number(value: &[u8]) -> Option<u64> {
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
 }
