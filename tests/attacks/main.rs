@@ -13,6 +13,7 @@ mod http1;
 mod recorder;
 
 mod bodies;
+mod empties;
 mod floods;
 mod heads;
 mod http2;
