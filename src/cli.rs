@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "this is the room that talks to people")]
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -259,10 +260,10 @@ fn run(config: Config, start: &Start, env: &Env) -> Result<(), Failure> {
     app::run(config, no_color, |started| {
         let mut lines = String::new();
         for url in &started.listening {
-            lines.push_str(&format!("listening {url}\n"));
+            writeln!(lines, "listening {url}").expect("a string takes all");
         }
         if let Some(url) = &started.admin {
-            lines.push_str(&format!("admin {url}\n"));
+            writeln!(lines, "admin {url}").expect("a string takes all");
         }
         if guide && let Some(url) = started.listening.first() {
             lines.push_str(&first_steps(url));

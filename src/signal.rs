@@ -45,7 +45,8 @@ impl<T: Copy> Signal<T> {
     pub fn set(&self, value: T) {
         self.0.value.set(value);
         // Taken out first: a woken task may run at once and watch again.
-        let woken: Vec<Waker> = self.0.wakers.borrow_mut().iter_mut().filter_map(|(_, slot)| slot.take()).collect();
+        let woken: Vec<Waker> =
+            self.0.wakers.borrow_mut().iter_mut().filter_map(|(_, slot)| slot.take()).collect();
         for waker in woken {
             waker.wake();
         }

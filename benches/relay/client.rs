@@ -82,10 +82,7 @@ pub(crate) fn run(addr: SocketAddr, scenario: &Scenario, seconds: u32) -> Result
     while client.begun < total {
         let elapsed = now() - begin;
         if elapsed > RAMP_NS {
-            bail!(
-                "only {} of {total} streams began within a minute",
-                client.begun
-            );
+            bail!("only {} of {total} streams began within a minute", client.begun);
         }
         let wanted = total.min(elapsed * OPEN_RATE / SECOND + 1);
         while (client.downstreams.len() as u64) < wanted {
@@ -136,10 +133,7 @@ impl Client<'_> {
 
     /// Waits for at most `ns`, and takes in what came.
     fn turn(&mut self, ns: u64) -> Result<()> {
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: i64::try_from(ns).unwrap_or(0),
-        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(ns).unwrap_or(0) };
         let mut events = Vec::with_capacity(1024);
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -172,10 +166,7 @@ impl Client<'_> {
         let read = match (&downstream.stream).read(&mut self.buffer) {
             Ok(read) if read > 0 => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Ok(_) => bail!(
-                "the gateway closed connection {at} at event {}",
-                downstream.sequence
-            ),
+            Ok(_) => bail!("the gateway closed connection {at} at event {}", downstream.sequence),
             Err(error) => bail!("connection {at}: {error}"),
         };
         let arrived = now();
@@ -264,10 +255,7 @@ impl Downstream {
     fn end(&mut self, arrived: u64, tally: &mut Tally) {
         let expected = match self.wish {
             _ if self.status != 200 => {
-                let text: String = String::from_utf8_lossy(&self.answer)
-                    .chars()
-                    .take(200)
-                    .collect();
+                let text: String = String::from_utf8_lossy(&self.answer).chars().take(200).collect();
                 return tally.failed(&format!("status {}: {text}", self.status));
             }
             Wish::Unary { id, turn } => {

@@ -9,8 +9,7 @@ use crate::wire::{DONE, Event, Marks, Wish, put_hex, unary_mark};
 /// Bytes of a request; more is not one of ours.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
-const STREAM_HEAD: &[u8] =
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\
+const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n\
     transfer-encoding: chunked\r\n\r\n";
 
 /// What a connection waits for after a write.
@@ -97,11 +96,7 @@ impl Exchange {
             // Woken by something else, such as room in the socket.
             return Next::At(self.due);
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a positive period"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive period")]
         let period = (1e9 / rate) as u64;
         if self.sequence == 0 {
             // Half to one and a half periods: spreads streams that began together.
@@ -121,14 +116,7 @@ impl Exchange {
         if self.sequence == 0 {
             self.output.extend_from_slice(STREAM_HEAD);
         }
-        event.put(
-            Marks {
-                id,
-                sequence: self.sequence,
-                at: now,
-            },
-            &mut self.output,
-        );
+        event.put(Marks { id, sequence: self.sequence, at: now }, &mut self.output);
         self.sequence += 1;
     }
 
@@ -162,7 +150,6 @@ fn content_length(head: &[u8]) -> Option<usize> {
     let head = str::from_utf8(head).ok()?;
     head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse().ok())?
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     })
 }

@@ -42,11 +42,7 @@ pub(crate) struct Framing {
 
 impl Framing {
     /// Reads `data` to its end. An error means that the peer broke the protocol.
-    pub(crate) fn read(
-        &mut self,
-        mut data: &[u8],
-        take: &mut impl FnMut(Item<'_>),
-    ) -> Result<(), &'static str> {
+    pub(crate) fn read(&mut self, mut data: &[u8], take: &mut impl FnMut(Item<'_>)) -> Result<(), &'static str> {
         while !data.is_empty() {
             match self.state {
                 State::Head => {
@@ -59,11 +55,7 @@ impl Framing {
                     data = self.line(data)?;
                     if self.line.ends_with(b"\n") {
                         let size = size(&self.line).ok_or("a broken size line")?;
-                        self.state = if size == 0 {
-                            State::Trailer
-                        } else {
-                            State::Chunk(size)
-                        };
+                        self.state = if size == 0 { State::Trailer } else { State::Chunk(size) };
                         self.line.clear();
                     }
                 }
@@ -71,11 +63,7 @@ impl Framing {
                     let (now, rest) = data.split_at(left.min(data.len()));
                     self.body(now, take);
                     data = rest;
-                    self.state = if now.len() == left {
-                        State::ChunkEnd
-                    } else {
-                        State::Chunk(left - now.len())
-                    };
+                    self.state = if now.len() == left { State::ChunkEnd } else { State::Chunk(left - now.len()) };
                 }
                 State::ChunkEnd => {
                     data = self.line(data)?;
@@ -114,27 +102,17 @@ impl Framing {
         let end = memchr(b'\n', data).map_or(data.len(), |at| at + 1);
         let (now, rest) = data.split_at(end);
         self.line.extend_from_slice(now);
-        if self.line.len() > HEAD_BYTES_MAX {
-            Err("an endless line")
-        } else {
-            Ok(rest)
-        }
+        if self.line.len() > HEAD_BYTES_MAX { Err("an endless line") } else { Ok(rest) }
     }
 
     fn head(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<(), &'static str> {
         let head = String::from_utf8_lossy(&self.line).to_ascii_lowercase();
-        let status = head
-            .get(9..12)
-            .and_then(|status| status.parse().ok())
-            .ok_or("no status")?;
+        let status = head.get(9..12).and_then(|status| status.parse().ok()).ok_or("no status")?;
         let value = |name: &str| {
             let mut lines = head.lines().filter_map(|line| line.split_once(':'));
-            lines
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| value.trim())
+            lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
         };
-        self.events =
-            value("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+        self.events = value("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
         self.state = match (value("transfer-encoding"), value("content-length")) {
             (Some("chunked"), None) => State::Size,
             (None, Some(length)) => State::Whole(length.parse().map_err(|_| "a broken length")?),
@@ -142,11 +120,7 @@ impl Framing {
         };
         self.line.clear();
         take(Item::Head { status });
-        if self.state == State::Whole(0) {
-            self.end(take)
-        } else {
-            Ok(())
-        }
+        if self.state == State::Whole(0) { self.end(take) } else { Ok(()) }
     }
 
     fn end(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<(), &'static str> {

@@ -13,10 +13,7 @@ pub(crate) struct Histogram {
 impl Histogram {
     /// Nothing counted.
     pub(crate) fn new() -> Self {
-        Self {
-            counts: vec![0; STEPS * 60],
-            total: 0,
-        }
+        Self { counts: vec![0; STEPS * 60], total: 0 }
     }
 
     /// Counts one value.
@@ -28,12 +25,7 @@ impl Histogram {
     /// The value below which `share` of the values lie, in microseconds; `None` if there are none.
     pub(crate) fn quantile_us(&self, share: f64) -> Option<f64> {
         let mut left = share * self.total as f64;
-        for (at, count) in self
-            .counts
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0)
-        {
+        for (at, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             left -= *count as f64;
             if left <= 0.0 {
                 return Some(middle(at) / 1000.0);
@@ -52,9 +44,7 @@ fn bucket(value: u64) -> usize {
     let power = value.ilog2() - STEPS.ilog2();
     let step = (value >> power) - steps;
     let at = u64::from(power + 1) * steps + step;
-    usize::try_from(at)
-        .unwrap_or(usize::MAX)
-        .min(STEPS * 60 - 1)
+    usize::try_from(at).unwrap_or(usize::MAX).min(STEPS * 60 - 1)
 }
 
 fn middle(at: usize) -> f64 {

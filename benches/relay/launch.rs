@@ -4,9 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{
-    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
-};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Replaces this process by `command`, on one core and with at least `nofile` file descriptors. Comes back only
@@ -14,18 +12,9 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 pub(crate) fn become_program(cpu: usize, nofile: u64, command: &[String]) -> Result<()> {
     let hard = getrlimit(Resource::Nofile).maximum;
     if hard.is_some_and(|hard| hard < nofile) {
-        bail!(
-            "this scenario needs {nofile} open files, the hard limit is {hard:?}: raise it (ulimit -Hn)"
-        );
+        bail!("this scenario needs {nofile} open files, the hard limit is {hard:?}: raise it (ulimit -Hn)");
     }
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: hard,
-            maximum: hard,
-        },
-    )
-    .context("raise the file limit")?;
+    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).context("raise the file limit")?;
     let mut set = CpuSet::new();
     set.set(cpu);
     sched_setaffinity(None, &set).with_context(|| format!("pin to core {cpu}"))?;

@@ -5,6 +5,7 @@
 //! This executable plays every part that is ours: the orchestrator, and (started by itself) the mock upstream,
 //! the load client and a small launcher that pins a peer to its core. See `benches/README.md`.
 
+mod check;
 mod client;
 mod exchange;
 mod framing;
@@ -27,10 +28,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "relay",
-    about = "Millstream and its peers under the same streams"
-)]
+#[command(name = "relay", about = "Millstream and its peers under the same streams")]
 struct Args {
     #[command(subcommand)]
     role: Option<Role>,
@@ -48,11 +46,7 @@ struct Wish {
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<String>,
     /// Peers, in the order of each round.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "direct,millstream,nginx,haproxy"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "direct,millstream,nginx,haproxy")]
     peers: Vec<String>,
     /// Times that each peer is measured, interleaved.
     #[arg(long, default_value_t = 3)]
@@ -108,22 +102,18 @@ fn main() -> Result<()> {
     let args = Args::parse();
     match args.role {
         Some(Role::Mock) => mock::run(),
-        Some(Role::Client {
-            addr,
-            plan,
-            seconds,
-        }) => client::run(addr, &serde_json::from_str(&plan)?, seconds),
-        Some(Role::Launch {
-            cpu,
-            nofile,
-            command,
-        }) => launch::become_program(cpu, nofile, &command),
+        Some(Role::Client { addr, plan, seconds }) => client::run(addr, &serde_json::from_str(&plan)?, seconds),
+        Some(Role::Launch { cpu, nofile, command }) => launch::become_program(cpu, nofile, &command),
         None if args.wish.list => say(&scenario::list()),
         // `cargo test --benches` starts benchmarks too; measuring there would only take time.
         None if !args.bench && args.wish.scenario.is_empty() => {
-            say("nothing measured: run it by `cargo bench`\n")
+            check::run()?;
+            say("the instrument is in order; nothing measured: run it by `cargo bench`\n")
         }
-        None => run::run(&args.wish),
+        None => {
+            check::run()?;
+            run::run(&args.wish)
+        }
     }
 }
 

@@ -55,12 +55,7 @@ pub(crate) fn run() -> Result<()> {
     let listener = TcpListener::from(socket);
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(
-        &epoll,
-        &listener,
-        EventData::new_u64(LISTENER),
-        EventFlags::IN,
-    )?;
+    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let mut mock = Mock {
         epoll,
         listener,
@@ -73,10 +68,7 @@ pub(crate) fn run() -> Result<()> {
     let mut events = Vec::with_capacity(1024);
     loop {
         events.clear();
-        let timeout = mock
-            .due
-            .peek()
-            .map(|Reverse((due, ..))| due.saturating_sub(now()).max(TURN_NS));
+        let timeout = mock.due.peek().map(|Reverse((due, ..))| due.saturating_sub(now()).max(TURN_NS));
         let timeout = timeout.map(|ns| Timespec {
             tv_sec: i64::try_from(ns / 1_000_000_000).unwrap_or(0),
             tv_nsec: i64::try_from(ns % 1_000_000_000).unwrap_or(0),
@@ -175,19 +167,8 @@ impl Mock {
         };
         if wants_write != peer.wants_write {
             peer.wants_write = wants_write;
-            let flags = if wants_write {
-                EventFlags::IN | EventFlags::OUT
-            } else {
-                EventFlags::IN
-            };
-            if epoll::modify(
-                &self.epoll,
-                &peer.stream,
-                EventData::new_u64(slot as u64),
-                flags,
-            )
-            .is_err()
-            {
+            let flags = if wants_write { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            if epoll::modify(&self.epoll, &peer.stream, EventData::new_u64(slot as u64), flags).is_err() {
                 self.close(slot);
             }
         }

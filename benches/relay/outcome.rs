@@ -42,12 +42,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// Nothing counted, window closed.
     pub(crate) fn new() -> Self {
-        Self {
-            outcome: Outcome::default(),
-            latency: Histogram::new(),
-            first: Histogram::new(),
-            open: false,
-        }
+        Self { outcome: Outcome::default(), latency: Histogram::new(), first: Histogram::new(), open: false }
     }
 
     /// Opens the window.
@@ -88,9 +83,7 @@ impl Tally {
     /// An exchange failed.
     pub(crate) fn failed(&mut self, why: &str) {
         self.outcome.failed += 1;
-        self.outcome
-            .first_failure
-            .get_or_insert_with(|| why.to_owned());
+        self.outcome.first_failure.get_or_insert_with(|| why.to_owned());
     }
 
     /// How many exchanges failed.

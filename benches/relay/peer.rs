@@ -1,4 +1,9 @@
 //! The gateways under test, each configured for streams as its documentation advises.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "threads of the parent, which serve nobody, wait for a foreign process in real time"
+)]
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -49,9 +54,7 @@ impl Peer {
     pub(crate) fn named(name: &str) -> Result<Self> {
         let all = [Self::Direct, Self::Millstream, Self::Nginx, Self::Haproxy];
         let found = all.into_iter().find(|peer| peer.name() == name);
-        found.with_context(|| {
-            format!("no peer {name}; there are direct, millstream, nginx, haproxy")
-        })
+        found.with_context(|| format!("no peer {name}; there are direct, millstream, nginx, haproxy"))
     }
 
     /// Its name.
@@ -72,19 +75,9 @@ impl Peer {
             Self::Nginx => (PathBuf::from("nginx"), "-v"),
             Self::Haproxy => (PathBuf::from("haproxy"), "-v"),
         };
-        let output = Command::new(program)
-            .arg(flag)
-            .stdin(Stdio::null())
-            .output()
-            .ok()?;
+        let output = Command::new(program).arg(flag).stdin(Stdio::null()).output().ok()?;
         let said = [output.stdout, output.stderr].concat();
-        Some(
-            String::from_utf8_lossy(&said)
-                .lines()
-                .next()
-                .unwrap_or("")
-                .to_owned(),
-        )
+        Some(String::from_utf8_lossy(&said).lines().next().unwrap_or("").to_owned())
     }
 
     /// Starts it and waits until it accepts; gives its address.
@@ -96,25 +89,16 @@ impl Peer {
             Self::Direct => return Ok((None, place.upstream)),
             Self::Millstream => {
                 let program = place.millstream.to_string_lossy().into_owned();
-                (
-                    millstream_config(addr, place)?,
-                    vec![program, "run".to_owned(), "--config".to_owned(), path],
-                )
+                (millstream_config(addr, place)?, vec![program, "--config".to_owned(), path])
             }
             Self::Nginx => {
                 let prefix = place.dir.to_string_lossy().into_owned();
                 let command = ["nginx", "-p", &prefix, "-c", &path, "-e", "stderr"];
-                (
-                    nginx_config(addr, place),
-                    command.map(str::to_owned).to_vec(),
-                )
+                (nginx_config(addr, place), command.map(str::to_owned).to_vec())
             }
             Self::Haproxy => {
                 let command = ["haproxy", "-db", "-f", &path];
-                (
-                    haproxy_config(addr, place),
-                    command.map(str::to_owned).to_vec(),
-                )
+                (haproxy_config(addr, place), command.map(str::to_owned).to_vec())
             }
         };
         fs::write(&file, config)?;
@@ -137,10 +121,7 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 fn millstream_config(addr: SocketAddr, place: &Place<'_>) -> Result<String> {
-    let digest: Vec<String> = Sha256::digest(KEY)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest: Vec<String> = Sha256::digest(KEY).iter().map(|byte| format!("{byte:02x}")).collect();
     let digest = digest.concat();
     Ok(format!(
         r#"[server]
@@ -210,6 +191,8 @@ fn haproxy_config(addr: SocketAddr, place: &Place<'_>) -> String {
     format!(
         "global
   nbthread 1
+  tune.pool-low-fd-ratio 90
+  tune.pool-high-fd-ratio 95
   maxconn {connections}
   ulimit-n {nofile}
 defaults
@@ -219,6 +202,7 @@ defaults
   timeout server 300s
   option http-keep-alive
   option abortonclose
+  option http-no-delay
   http-reuse always
 frontend in
   bind {addr} backlog 4096

@@ -1,4 +1,9 @@
 //! Children: started on their core, listened to with a deadline, measured through /proc, ended for certain.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "threads of the parent, which serve nobody, wait for a foreign process in real time"
+)]
 
 use std::env::current_exe;
 use std::fs;
@@ -27,17 +32,11 @@ impl Process {
     /// Starts `command` on core `cpu`, able to open `nofile` files, in a process group of its own.
     pub(crate) fn start(name: &str, cpu: usize, nofile: u64, command: &[String]) -> Result<Self> {
         let mut child = Command::new(current_exe()?)
-            .args([
-                "launch",
-                "--cpu",
-                &cpu.to_string(),
-                "--nofile",
-                &nofile.to_string(),
-                "--",
-            ])
+            .args(["launch", "--cpu", &cpu.to_string(), "--nofile", &nofile.to_string(), "--"])
             .args(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .env("RUST_BACKTRACE", "0")
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {name}"))?;
@@ -46,33 +45,21 @@ impl Process {
         // Ends with the child's output, that is with the child.
         thread::spawn(move || {
             let lines = BufReader::new(output).lines().map_while(Result::ok);
-            lines
-                .take_while(|line| sender.send(line.clone()).is_ok())
-                .for_each(drop);
+            lines.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
         });
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            lines,
-        })
+        Ok(Self { name: name.to_owned(), child, lines })
     }
 
     /// Starts this executable in another role.
     pub(crate) fn role(name: &str, cpu: usize, nofile: u64, arguments: &[&str]) -> Result<Self> {
         let own = current_exe()?.to_string_lossy().into_owned();
-        let command: Vec<String> = [own.as_str()]
-            .iter()
-            .chain(arguments)
-            .map(|part| (*part).to_owned())
-            .collect();
+        let command: Vec<String> = [own.as_str()].iter().chain(arguments).map(|part| (*part).to_owned()).collect();
         Self::start(name, cpu, nofile, &command)
     }
 
     /// The next line of its output.
     pub(crate) fn line(&self, within: Duration) -> Result<String> {
-        self.lines
-            .recv_timeout(within)
-            .map_err(|_| anyhow!("{} said nothing for {within:?} or ended", self.name))
+        self.lines.recv_timeout(within).map_err(|_| anyhow!("{} said nothing for {within:?} or ended", self.name))
     }
 
     /// Writes a line to it.
@@ -149,9 +136,17 @@ impl Usage {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let rss = rss.and_then(|text| text.split_whitespace().next()?.parse().ok());
-        Some(Self {
-            cpu_us: ticks * 1_000_000 / clock_ticks_per_second(),
-            rss_kib: rss.unwrap_or(0),
-        })
+        Some(Self { cpu_us: ticks * 1_000_000 / clock_ticks_per_second(), rss_kib: rss.unwrap_or(0) })
     }
+}
+
+/// Time that core `cpu` has spent in any process, in microseconds. What exceeds the gateway's share is somebody
+/// else's.
+pub(crate) fn core_us(cpu: usize) -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{cpu} ");
+    let line = stat.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("");
+    // user, nice, system
+    let ticks: u64 = line.split_whitespace().take(3).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks * 1_000_000 / clock_ticks_per_second()
 }

@@ -17,9 +17,7 @@ pub(crate) fn line(round: &Round) -> String {
         number(round.cpu_us_per_unit),
         number(outcome.p50_us),
         number(outcome.p99_us),
-        round
-            .gateway_busy
-            .map_or_else(|| "-".to_owned(), |busy| format!("{:.0}%", busy * 100.0)),
+        round.gateway_busy.map_or_else(|| "-".to_owned(), |busy| format!("{:.0}%", busy * 100.0)),
         round.load_busy * 100.0,
     );
     if outcome.failed + outcome.wrong + outcome.truncated > 0 {
@@ -45,13 +43,10 @@ const COLUMNS: &[Column] = &[
     ("p99 us", |round| round.outcome.p99_us),
     ("first p50 us", |round| round.outcome.first_p50_us),
     ("first p99 us", |round| round.outcome.first_p99_us),
-    ("idle RSS MiB", |round| {
-        round.rss_idle_kib.map(|kib| kib as f64 / 1024.0)
-    }),
+    ("idle RSS MiB", |round| round.rss_idle_kib.map(|kib| kib as f64 / 1024.0)),
     ("KiB/stream", |round| round.kib_per_stream),
-    ("gateway busy %", |round| {
-        round.gateway_busy.map(|busy| busy * 100.0)
-    }),
+    ("gateway busy %", |round| round.gateway_busy.map(|busy| busy * 100.0)),
+    ("others busy %", |round| Some(round.others_busy * 100.0)),
     ("load busy %", |round| Some(round.load_busy * 100.0)),
 ];
 
@@ -63,13 +58,8 @@ pub(crate) fn table(scenario: &Scenario, rounds: &[Round]) -> String {
             peers.push(round.peer);
         }
     }
-    let of =
-        |peer: &str| -> Vec<&Round> { rounds.iter().filter(|round| round.peer == peer).collect() };
-    let mut text = format!(
-        "{}, per {} (median, least-most)\n",
-        scenario.name,
-        scenario.unit()
-    );
+    let of = |peer: &str| -> Vec<&Round> { rounds.iter().filter(|round| round.peer == peer).collect() };
+    let mut text = format!("{}, per {} (median, least-most)\n", scenario.name, scenario.unit());
     write!(text, "{:<16}", "").expect(GROWS);
     for peer in &peers {
         write!(text, "{peer:>28}").expect(GROWS);
@@ -85,18 +75,13 @@ pub(crate) fn table(scenario: &Scenario, rounds: &[Round]) -> String {
         write!(text, "\n{title:<16}").expect(GROWS);
         for peer in &peers {
             let value = compared(&of(peer), &of(base), *read, *ratio);
-            let cell = if peer == base {
-                "-".to_owned()
-            } else {
-                number(value)
-            };
+            let cell = if peer == base { "-".to_owned() } else { number(value) };
             write!(text, "{cell:>28}").expect(GROWS);
         }
     }
     write!(text, "\n{:<16}", "not clean").expect(GROWS);
     for peer in &peers {
-        let bad =
-            |round: &&Round| round.outcome.failed + round.outcome.wrong + round.outcome.truncated;
+        let bad = |round: &&Round| round.outcome.failed + round.outcome.wrong + round.outcome.truncated;
         write!(text, "{:>28}", of(peer).iter().map(bad).sum::<u64>()).expect(GROWS);
     }
     text.push('\n');
@@ -110,33 +95,13 @@ type Compared = (&'static str, fn(&Round) -> Option<f64>, &'static str, bool);
 /// Title, value, the peer compared with, and whether as a ratio or as a difference.
 const COMPARED: &[Compared] = &[
     ("CPU / nginx", |round| round.cpu_us_per_unit, "nginx", true),
-    (
-        "p50 - direct us",
-        |round| round.outcome.p50_us,
-        "direct",
-        false,
-    ),
-    (
-        "p99 - direct us",
-        |round| round.outcome.p99_us,
-        "direct",
-        false,
-    ),
-    (
-        "first - direct",
-        |round| round.outcome.first_p50_us,
-        "direct",
-        false,
-    ),
+    ("p50 - direct us", |round| round.outcome.p50_us, "direct", false),
+    ("p99 - direct us", |round| round.outcome.p99_us, "direct", false),
+    ("first - direct", |round| round.outcome.first_p50_us, "direct", false),
 ];
 
 /// The median over rounds of the value against that of `base` in the same round: both saw the same machine.
-fn compared(
-    rounds: &[&Round],
-    base: &[&Round],
-    read: fn(&Round) -> Option<f64>,
-    ratio: bool,
-) -> Option<f64> {
+fn compared(rounds: &[&Round], base: &[&Round], read: fn(&Round) -> Option<f64>, ratio: bool) -> Option<f64> {
     let pair = |round: &&Round| {
         let base = base.iter().find(|base| base.number == round.number)?;
         let (value, base) = (read(round)?, read(base)?);

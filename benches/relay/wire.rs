@@ -12,8 +12,7 @@ pub(crate) const DONE: &[u8] = b"data: [DONE]\n\n";
 /// Nanoseconds on the clock that all processes of a machine share.
 pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
-        + u64::try_from(time.tv_nsec).unwrap_or(0)
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 /// One event of a stream: fixed length, with three marks of fixed width in it.
@@ -48,10 +47,7 @@ impl Event {
         let tail = "\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" water over the wheel\"},\
             \"logprobs\":null,\"finish_reason\":null}]}\n\n";
         let zeros = format!("{:0ID$}-{:0SEQUENCE$}-{:0AT$}", 0, 0, 0);
-        Self {
-            bytes: [head, &zeros, tail].concat().into_bytes(),
-            marks: head.len(),
-        }
+        Self { bytes: [head, &zeros, tail].concat().into_bytes(), marks: head.len() }
     }
 
     /// Appends the event with these marks to `out`, as one chunk of the chunked transfer coding.
@@ -60,10 +56,7 @@ impl Event {
         let start = out.len() + self.marks;
         out.extend_from_slice(&self.bytes);
         put_digits(&mut out[start..start + ID], marks.id);
-        put_digits(
-            &mut out[start + ID + 1..start + ID + 1 + SEQUENCE],
-            marks.sequence,
-        );
+        put_digits(&mut out[start + ID + 1..start + ID + 1 + SEQUENCE], marks.sequence);
         put_digits(&mut out[start + MARKS - AT..start + MARKS], marks.at);
         out.extend_from_slice(b"\r\n");
     }
@@ -78,6 +71,9 @@ impl Event {
             return None;
         }
         let marks = &event[self.marks..end];
+        if marks[ID] != b'-' || marks[ID + 1 + SEQUENCE] != b'-' {
+            return None;
+        }
         Some(Marks {
             id: digits(&marks[..ID])?,
             sequence: digits(&marks[ID + 1..ID + 1 + SEQUENCE])?,
@@ -100,11 +96,7 @@ fn put_digits(place: &mut [u8], mut number: u64) {
 
 fn digits(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0_u64, |number, digit| {
-        digit.is_ascii_digit().then(|| {
-            number
-                .wrapping_mul(10)
-                .wrapping_add(u64::from(digit - b'0'))
-        })
+        digit.is_ascii_digit().then(|| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
     })
 }
 
@@ -143,18 +135,11 @@ impl Wish {
                 let (rate, count, id) = (rate.parse().ok()?, count.parse().ok()?, id.parse().ok()?);
                 (rate > 0.0).then_some(Self::Paced { rate, count, id })
             }
-            ["flood", count, batch, id] => Some(Self::Flood {
-                count: count.parse().ok()?,
-                batch: batch.parse().ok()?,
-                id: id.parse().ok()?,
-            }),
-            ["silent", id] => Some(Self::Silent {
-                id: id.parse().ok()?,
-            }),
-            ["unary", id, turn] => Some(Self::Unary {
-                id: id.parse().ok()?,
-                turn: turn.parse().ok()?,
-            }),
+            ["flood", count, batch, id] => {
+                Some(Self::Flood { count: count.parse().ok()?, batch: batch.parse().ok()?, id: id.parse().ok()? })
+            }
+            ["silent", id] => Some(Self::Silent { id: id.parse().ok()? }),
+            ["unary", id, turn] => Some(Self::Unary { id: id.parse().ok()?, turn: turn.parse().ok()? }),
             _ => None,
         }
     }

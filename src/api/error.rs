@@ -117,7 +117,8 @@ struct Object<'a> {
     request_id: &'a str,
 }
 
-/// The flat form of the Responses API.
+/// The flat form of the Responses API, and its fields once more as an `error` object: the OpenAI SDK for Python
+/// raises nothing but that, and would end its iteration over the flat form alone as if nothing was wrong.
 #[derive(Serialize)]
 struct ResponsesEvent<'a> {
     r#type: &'static str,
@@ -126,6 +127,7 @@ struct ResponsesEvent<'a> {
     param: Option<&'static str>,
     sequence_number: u64,
     request_id: &'a str,
+    error: Object<'a>,
 }
 
 /// The HTTP status that `error` is answered with.
@@ -147,13 +149,15 @@ pub fn body(error: &Error, request_id: &str) -> Bytes {
 pub fn event(error: &Error, request_id: &str, responses_dialect: bool, sequence_number: u64) -> Bytes {
     let (prefix, data) = if responses_dialect {
         let row = row(error.kind());
+        let code = row.code.or(Some(row.r#type));
         let event = ResponsesEvent {
             r#type: "error",
-            code: row.code.or(Some(row.r#type)),
+            code,
             message: message(error, &row.text),
             param: error.param(),
             sequence_number,
             request_id,
+            error: Object { code, ..envelope(error, request_id).error },
         };
         ("event: error\ndata: ", json(&event))
     } else {
@@ -294,6 +298,10 @@ mod tests {
         assert_eq!(object["param"], Value::Null);
         assert_eq!(object["sequence_number"], 7);
         assert!(object["message"].is_string());
+        for field in ["message", "param", "code", "request_id"] {
+            assert_eq!(object["error"][field], object[field], "{field}");
+        }
+        assert_eq!(object["error"]["type"], "api_error");
         assert!(data.ends_with(b"}\n\n"));
     }
 

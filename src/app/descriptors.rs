@@ -26,6 +26,14 @@ pub(super) fn connections_max(configured: Option<usize>, limit: Option<u64>) -> 
     configured.map_or(most, |configured| configured.min(most))
 }
 
+/// Connections to all upstreams: what the file limit leaves. One client connection may carry many streams, so
+/// nothing else keeps them from taking every descriptor.
+pub(super) fn upstream_connections_max(connections_max: usize, limit: Option<u64>) -> usize {
+    let most =
+        limit.map_or(usize::MAX, |limit| usize::try_from(limit.saturating_sub(RESERVED)).unwrap_or(usize::MAX));
+    most.saturating_sub(connections_max).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +45,13 @@ mod tests {
         assert_eq!(connections_max(Some(100_000), Some(20_000)), 9_968);
         assert_eq!(connections_max(None, Some(10)), 1);
         assert_eq!(connections_max(Some(7), None), 7);
+    }
+
+    #[test]
+    fn upstream_connections_leave_room_for_clients() {
+        assert_eq!(upstream_connections_max(480, Some(1024)), 480);
+        assert_eq!(upstream_connections_max(100, Some(1024)), 860);
+        assert_eq!(upstream_connections_max(1, Some(10)), 1);
+        assert_eq!(upstream_connections_max(7, None), usize::MAX - 7);
     }
 }

@@ -54,7 +54,7 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let telemetry = Telemetry::new(&config, workers);
     let health = Health::new();
     let drain = config.drain;
-    let snapshot = Snapshot::new(config)?;
+    let snapshot = Snapshot::new(config, descriptors::upstream_connections_max(connections_max, descriptors))?;
     let config = Arc::clone(&snapshot.config);
 
     let (mut bound, listening, files) = bind(&config, workers)?;
@@ -64,7 +64,8 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
         .listen
         .map(|address| std::net::TcpListener::bind(address).with_context(|| format!("admin.listen: {address}")))
         .transpose()?;
-    let admin_url = admin.as_ref().map(|admin| admin.local_addr().map(|bound| format!("http://{bound}"))).transpose()?;
+    let admin_url =
+        admin.as_ref().map(|admin| admin.local_addr().map(|bound| format!("http://{bound}"))).transpose()?;
 
     let loads = Loads::new(workers);
     let (phase, phases) = watch::channel(Phase::Serve);

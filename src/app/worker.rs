@@ -60,12 +60,7 @@ pub(super) async fn run(parts: Parts) {
     let pool = Pool::new(&config.upstreams, &snapshot.caps, &snapshot.connectors, &recorder);
     let load = Load::new(loads, index);
     let acceptor = snapshot.acceptor.clone();
-    let worker = Worker {
-        snapshot,
-        pool: Rc::clone(&pool),
-        recorder: Rc::clone(&recorder),
-        phase: phase.clone(),
-    };
+    let worker = Worker { snapshot, pool: Rc::clone(&pool), recorder: Rc::clone(&recorder), phase: phase.clone() };
     let settings = Settings {
         header_timeout: config.server.header_timeout,
         idle_timeout: config.server.idle_timeout,
@@ -74,14 +69,8 @@ pub(super) async fn run(parts: Parts) {
         headers_max: config.server.headers_max,
         h2_streams_max: config.server.h2_streams_max,
     };
-    let server = Server::new(
-        stack(Rc::new(worker)),
-        settings,
-        acceptor,
-        load.clone(),
-        Rc::clone(&recorder),
-        phase.clone(),
-    );
+    let server =
+        Server::new(stack(Rc::new(worker)), settings, acceptor, load.clone(), Rc::clone(&recorder), phase.clone());
     let ended = Signal::new(());
     let host = Host { server, load, recorder: Rc::clone(&recorder), phase: phase.clone(), connections_max, ended };
     for bound in listeners {

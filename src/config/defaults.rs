@@ -78,7 +78,7 @@ pub(super) const SLOW_CLIENT_TIMEOUT: OptionalClock =
 pub(super) const EVENT_HOLD: Setting<usize> = Setting { default: 64 * KIB, least: KIB, most: 16 * MIB };
 
 /// Requests per minute of `[limits]` and `[[keys]]`; off by default.
-pub(super) const REQUESTS_PER_MINUTE: Setting<u32, ()> = Setting { default: (), least: 1, most: 100_000_000 };
+pub(super) const REQUESTS_PER_MINUTE: Setting<u32, ()> = Setting { default: (), least: 1, most: 1_000_000_000 };
 /// Streams at once of `[limits]` and `[[keys]]`; off by default.
 pub(super) const STREAMS: Setting<u32, ()> = Setting { default: (), least: 1, most: 10_000_000 };
 

@@ -50,6 +50,21 @@ fn refuse_after_minimal(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn the_excerpt_in_the_readme_and_the_files_in_deploy_are_accepted() {
+    let (_, rest) = include_str!("../../README.md").split_once("```toml\n").expect("an excerpt");
+    let (excerpt, _) = rest.split_once("```").expect("its end");
+    let compose = include_str!("../../deploy/compose/config.toml");
+    let env = Env::of([
+        ("OPENAI_API_KEY", "sk-upstream-canary"),
+        ("TEAM_A_KEY", "sk-virtual-canary-0001"),
+        ("MILLSTREAM_KEY", "sk-virtual-canary-0002"),
+    ]);
+    for text in [excerpt, compose] {
+        assert_eq!(parse(text, "config.toml", &env).err(), None, "{text}");
+    }
+}
+
+#[test]
 fn the_least_file_is_accepted_and_routes_everything_to_its_upstream() {
     let config = accept(MINIMAL);
     assert_eq!(config.routes.len(), 1);

@@ -72,22 +72,13 @@ impl Reply {
 impl Ask {
     /// Reads a chat completion request.
     pub(super) fn chat(body: &Value) -> Result<Self, Refusal> {
-        let messages = body
-            .get("messages")
-            .and_then(Value::as_array)
-            .filter(|list| !list.is_empty())
-            .ok_or_else(|| {
-                Refusal::field(
-                    "messages",
-                    "'messages' must be a list with at least one message",
-                )
+        let messages =
+            body.get("messages").and_then(Value::as_array).filter(|list| !list.is_empty()).ok_or_else(|| {
+                Refusal::field("messages", "'messages' must be a list with at least one message")
             })?;
         let mut ask = Self::common(body, &["max_completion_tokens", "max_tokens"])?;
         ask.read_turns(messages);
-        ask.format = match body
-            .pointer("/response_format/type")
-            .and_then(Value::as_str)
-        {
+        ask.format = match body.pointer("/response_format/type").and_then(Value::as_str) {
             Some("json_schema") => Format::Schema(at(body, "/response_format/json_schema/schema")),
             Some("json_object") => Format::Object,
             _ => Format::Text,
@@ -106,10 +97,7 @@ impl Ask {
             }
             Some(Value::Array(items)) => ask.read_turns(items),
             _ => {
-                return Err(Refusal::field(
-                    "input",
-                    "'input' must be a string or a list of items",
-                ));
+                return Err(Refusal::field("input", "'input' must be a string or a list of items"));
             }
         }
         if let Some(instructions) = body.get("instructions").and_then(Value::as_str) {
@@ -134,18 +122,13 @@ impl Ask {
 
     fn common(body: &Value, limits: &[&str]) -> Result<Self, Refusal> {
         let model = model(body)?;
-        let limit = limits
-            .iter()
-            .find_map(|name| body.get(*name).filter(|value| !value.is_null()));
+        let limit = limits.iter().find_map(|name| body.get(*name).filter(|value| !value.is_null()));
         let tokens_max = match limit {
             None => None,
             Some(value) => match value.as_u64() {
                 Some(max) if max > 0 => Some(usize::try_from(max).unwrap_or(usize::MAX)),
                 _ => {
-                    return Err(Refusal::field(
-                        "max_tokens",
-                        "the limit of tokens must be a positive integer",
-                    ));
+                    return Err(Refusal::field("max_tokens", "the limit of tokens must be a positive integer"));
                 }
             },
         };
@@ -154,13 +137,7 @@ impl Ask {
             return Err(Refusal::field("n", "'n' must be between 1 and 16"));
         }
         let stream = body.get("stream").and_then(Value::as_bool).unwrap_or(false);
-        Ok(Self {
-            model,
-            stream,
-            tokens_max,
-            choices,
-            ..Self::default()
-        })
+        Ok(Self { model, stream, tokens_max, choices, ..Self::default() })
     }
 
     /// Reads messages or input items; the last one decides what kind of answer fits.
@@ -202,11 +179,7 @@ impl Ask {
         };
         let mut tokens = Tokens::of(text);
         let cut = self.tokens_max.is_some_and(|max| tokens.truncate(max));
-        Reply {
-            call: call.map(|tool| tool.name.clone()),
-            tokens,
-            cut,
-        }
+        Reply { call: call.map(|tool| tool.name.clone()), tokens, cut }
     }
 
     /// Tokens of the request, counted as those of the answer are.
@@ -248,16 +221,13 @@ fn choose(body: &Value, place: &str) -> Option<Tool> {
     if wish.and_then(Value::as_str) == Some("none") {
         return None;
     }
-    let named = wish
-        .and_then(|wish| wish.pointer(&format!("{place}/name")))
-        .and_then(Value::as_str);
+    let named = wish.and_then(|wish| wish.pointer(&format!("{place}/name"))).and_then(Value::as_str);
     let functions = body.get("tools")?.as_array()?.iter().filter_map(|tool| {
         let function = tool.pointer(place)?;
         let name = function.get("name")?.as_str()?;
-        named.is_none_or(|wish| wish == name).then(|| Tool {
-            name: name.to_owned(),
-            parameters: at(function, "/parameters"),
-        })
+        named
+            .is_none_or(|wish| wish == name)
+            .then(|| Tool { name: name.to_owned(), parameters: at(function, "/parameters") })
     });
     functions.into_iter().next()
 }

@@ -57,11 +57,7 @@ impl Pace {
     /// A pace that begins now. Without a usable `tokens_per_second` everything is due at once.
     pub(super) fn new(first_token: Duration, tokens_per_second: f64) -> Self {
         let usable = tokens_per_second.is_finite() && tokens_per_second > 0.0;
-        Self {
-            start: Instant::now(),
-            first_token,
-            tokens_per_second: usable.then_some(tokens_per_second),
-        }
+        Self { start: Instant::now(), first_token, tokens_per_second: usable.then_some(tokens_per_second) }
     }
 
     /// No delays.
@@ -74,9 +70,7 @@ impl Pace {
         let after = self.tokens_per_second.map_or(Duration::ZERO, |rate| {
             Duration::try_from_secs_f64(step as f64 / rate).unwrap_or(Duration::MAX)
         });
-        self.start
-            .checked_add(self.first_token.saturating_add(after))
-            .unwrap_or(self.start)
+        self.start.checked_add(self.first_token.saturating_add(after)).unwrap_or(self.start)
     }
 }
 
@@ -162,10 +156,7 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let bytes = match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take()),
             Self::Paced(paced) => paced.poll_bytes(cx),
@@ -182,9 +173,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
-            }
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::Paced(_) => SizeHint::default(),
         }
     }

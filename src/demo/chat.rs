@@ -24,19 +24,10 @@ impl Chat {
     /// Decides the answer to `body`.
     pub(super) fn new(body: &Value, seed: u64) -> Result<Self, Refusal> {
         let ask = Ask::chat(body)?;
-        let replies = (0..ask.choices)
-            .map(|choice| ask.reply(seed, choice))
-            .collect();
-        let include_usage =
-            body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
+        let replies = (0..ask.choices).map(|choice| ask.reply(seed, choice)).collect();
+        let include_usage = body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
         let birth = Birth::now();
-        let mut chat = Self {
-            ask,
-            replies,
-            birth,
-            head: String::new(),
-            include_usage,
-        };
+        let mut chat = Self { ask, replies, birth, head: String::new(), include_usage };
         let mut head = BytesMut::new();
         chat.put_identity("chat.completion.chunk", &mut head);
         chat.head = format!("data: {}", String::from_utf8_lossy(&head));
@@ -45,17 +36,10 @@ impl Chat {
 
     /// Everything up to the value of `choices`.
     fn put_identity(&self, object: &str, out: &mut BytesMut) {
-        put!(
-            out,
-            "{{\"id\":\"{}\",\"object\":\"{object}\",",
-            self.birth.id("chatcmpl-")
-        );
+        put!(out, "{{\"id\":\"{}\",\"object\":\"{object}\",", self.birth.id("chatcmpl-"));
         put!(out, "\"created\":{},\"model\":", self.birth.seconds());
         put_string(out, &self.ask.model);
-        put!(
-            out,
-            ",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_millstream_demo\",\"choices\":"
-        );
+        put!(out, ",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_millstream_demo\",\"choices\":");
     }
 
     fn put_usage(&self, out: &mut BytesMut) {
@@ -77,18 +61,11 @@ impl Chat {
         self.put_identity("chat.completion", &mut out);
         for (index, reply) in self.replies.iter().enumerate() {
             let comma = if index == 0 { '[' } else { ',' };
-            put!(
-                &mut out,
-                "{comma}{{\"index\":{index},\"message\":{{\"role\":\"assistant\",\"content\":"
-            );
+            put!(&mut out, "{comma}{{\"index\":{index},\"message\":{{\"role\":\"assistant\",\"content\":");
             match &reply.call {
                 None => put_string(&mut out, reply.tokens.text()),
                 Some(name) => {
-                    put!(
-                        &mut out,
-                        "null,\"tool_calls\":[{{\"id\":\"{}\",",
-                        self.call_id(index)
-                    );
+                    put!(&mut out, "null,\"tool_calls\":[{{\"id\":\"{}\",", self.call_id(index));
                     put!(&mut out, "\"type\":\"function\",\"function\":{{\"name\":");
                     put_string(&mut out, name);
                     put!(&mut out, ",\"arguments\":");
@@ -96,10 +73,7 @@ impl Chat {
                     put!(&mut out, "}}}}]");
                 }
             }
-            put!(
-                &mut out,
-                ",\"refusal\":null,\"annotations\":[]}},\"logprobs\":null,"
-            );
+            put!(&mut out, ",\"refusal\":null,\"annotations\":[]}},\"logprobs\":null,");
             put!(&mut out, "\"finish_reason\":\"{}\"}}", reply.finish());
         }
         put!(&mut out, "],\"usage\":");
@@ -114,11 +88,7 @@ impl Chat {
 
     /// The number of tokens of the longest choice, which is how long the answer takes.
     pub(super) fn longest(&self) -> usize {
-        self.replies
-            .iter()
-            .map(|reply| reply.tokens.len())
-            .max()
-            .unwrap_or(0)
+        self.replies.iter().map(|reply| reply.tokens.len()).max().unwrap_or(0)
     }
 
     /// Opens a chunk of choice `index`, up to the value of `delta`.
@@ -150,19 +120,10 @@ impl Events for Chat {
         for (index, reply) in self.replies.iter().enumerate() {
             self.begin(index, out);
             match &reply.call {
-                None => out.extend_from_slice(
-                    b"{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}",
-                ),
+                None => out.extend_from_slice(b"{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}"),
                 Some(name) => {
-                    put!(
-                        out,
-                        "{{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{{\"index\":0,"
-                    );
-                    put!(
-                        out,
-                        "\"id\":\"{}\",\"type\":\"function\",\"function\":{{\"name\":",
-                        self.call_id(index)
-                    );
+                    put!(out, "{{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{{\"index\":0,");
+                    put!(out, "\"id\":\"{}\",\"type\":\"function\",\"function\":{{\"name\":", self.call_id(index));
                     put_string(out, name);
                     put!(out, ",\"arguments\":\"\"}}}}],\"refusal\":null}}");
                 }
@@ -178,10 +139,7 @@ impl Events for Chat {
             };
             self.begin(index, out);
             if reply.call.is_some() {
-                put!(
-                    out,
-                    "{{\"tool_calls\":[{{\"index\":0,\"function\":{{\"arguments\":"
-                );
+                put!(out, "{{\"tool_calls\":[{{\"index\":0,\"function\":{{\"arguments\":");
                 put_string(out, token);
                 put!(out, "}}}}]}}");
             } else {

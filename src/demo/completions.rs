@@ -23,39 +23,20 @@ impl Completion {
     /// Decides the answer to `body`.
     pub(super) fn new(body: &Value, seed: u64) -> Result<Self, Refusal> {
         let ask = Ask::completion(body)?;
-        let replies = (0..ask.choices)
-            .map(|choice| ask.reply(seed, choice))
-            .collect();
+        let replies = (0..ask.choices).map(|choice| ask.reply(seed, choice)).collect();
         let birth = Birth::now();
         let mut head = BytesMut::new();
-        put!(
-            &mut head,
-            "{{\"id\":\"{}\",\"object\":\"text_completion\",",
-            birth.id("cmpl-")
-        );
+        put!(&mut head, "{{\"id\":\"{}\",\"object\":\"text_completion\",", birth.id("cmpl-"));
         put!(&mut head, "\"created\":{},\"model\":", birth.seconds());
         put_string(&mut head, &ask.model);
-        put!(
-            &mut head,
-            ",\"system_fingerprint\":\"fp_millstream_demo\",\"choices\":"
-        );
-        let include_usage =
-            body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
-        Ok(Self {
-            ask,
-            replies,
-            head,
-            include_usage,
-        })
+        put!(&mut head, ",\"system_fingerprint\":\"fp_millstream_demo\",\"choices\":");
+        let include_usage = body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
+        Ok(Self { ask, replies, head, include_usage })
     }
 
     /// The number of tokens of the longest choice.
     pub(super) fn longest(&self) -> usize {
-        self.replies
-            .iter()
-            .map(|reply| reply.tokens.len())
-            .max()
-            .unwrap_or(0)
+        self.replies.iter().map(|reply| reply.tokens.len()).max().unwrap_or(0)
     }
 
     /// The answer in one piece.
@@ -74,10 +55,7 @@ impl Completion {
     fn put_usage(&self, out: &mut BytesMut) {
         let prompt = self.ask.prompt_tokens();
         let completion: usize = self.replies.iter().map(|reply| reply.tokens.len()).sum();
-        put!(
-            out,
-            "{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},"
-        );
+        put!(out, "{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},");
         put!(out, "\"total_tokens\":{}}}", prompt + completion);
     }
 
@@ -97,10 +75,7 @@ impl Completion {
 fn put_choice(index: usize, text: &str, finish: Option<&str>, out: &mut BytesMut) {
     put!(out, "{{\"text\":");
     put_string(out, text);
-    put!(
-        out,
-        ",\"index\":{index},\"logprobs\":null,\"finish_reason\":"
-    );
+    put!(out, ",\"index\":{index},\"logprobs\":null,\"finish_reason\":");
     match finish {
         Some(reason) => put!(out, "\"{reason}\"}}"),
         None => put!(out, "null}}"),

@@ -30,9 +30,7 @@ pub(super) fn answer(body: &Value) -> Result<BytesMut, Refusal> {
             .as_u64()
             .and_then(|n| usize::try_from(n).ok())
             .filter(|n| (1..=DIMENSIONS_MAX).contains(n))
-            .ok_or_else(|| {
-                Refusal::field("dimensions", "'dimensions' must be between 1 and 4096")
-            })?,
+            .ok_or_else(|| Refusal::field("dimensions", "'dimensions' must be between 1 and 4096"))?,
     };
     if texts.len() * dimensions > NUMBERS_MAX {
         return Err(Refusal::field("input", "too many vectors for one request"));
@@ -42,16 +40,10 @@ pub(super) fn answer(body: &Value) -> Result<BytesMut, Refusal> {
     put!(&mut out, "{{\"object\":\"list\",\"data\":[");
     for (index, text) in texts.iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
-        put!(
-            &mut out,
-            "{comma}{{\"object\":\"embedding\",\"index\":{index},\"embedding\":"
-        );
+        put!(&mut out, "{comma}{{\"object\":\"embedding\",\"index\":{index},\"embedding\":");
         let vector = vector(text, dimensions);
         if packed {
-            let bytes: Vec<u8> = vector
-                .iter()
-                .flat_map(|number| number.to_le_bytes())
-                .collect();
+            let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
             put!(&mut out, "\"{}\"", base64(&bytes));
         } else {
             for (at, number) in vector.iter().enumerate() {
@@ -64,10 +56,7 @@ pub(super) fn answer(body: &Value) -> Result<BytesMut, Refusal> {
     let tokens: usize = texts.iter().map(|text| count(text)).sum();
     put!(&mut out, "],\"model\":");
     put_string(&mut out, &model);
-    put!(
-        &mut out,
-        ",\"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens}}}}}"
-    );
+    put!(&mut out, ",\"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens}}}}}");
     Ok(out)
 }
 
@@ -83,10 +72,7 @@ fn inputs(input: &Value) -> Result<Vec<String>, Refusal> {
         other => vec![text(other)],
     };
     if texts.len() > INPUTS_MAX || texts.iter().any(String::is_empty) {
-        return Err(Refusal::field(
-            "input",
-            "'input' must be a text or up to 2048 texts, none of them empty",
-        ));
+        return Err(Refusal::field("input", "'input' must be a text or up to 2048 texts, none of them empty"));
     }
     Ok(texts)
 }
@@ -95,15 +81,8 @@ fn inputs(input: &Value) -> Result<Vec<String>, Refusal> {
 #[expect(clippy::cast_possible_truncation, reason = "vectors are told in f32")]
 fn vector(text: &str, dimensions: usize) -> Vec<f32> {
     let mut rng = Rng::new(hash(0, text));
-    let raw: Vec<f64> = (0..dimensions)
-        .map(|_| (rng.next() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0)
-        .collect();
-    let length = raw
-        .iter()
-        .map(|number| number * number)
-        .sum::<f64>()
-        .sqrt()
-        .max(f64::MIN_POSITIVE);
+    let raw: Vec<f64> = (0..dimensions).map(|_| (rng.next() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0).collect();
+    let length = raw.iter().map(|number| number * number).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
     raw.iter().map(|number| (number / length) as f32).collect()
 }
 
@@ -117,11 +96,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
         for place in 0..4 {
             let letter = (bits >> (18 - 6 * place)) & 63;
             let padding = place > group.len();
-            text.push(if padding {
-                '='
-            } else {
-                char::from(LETTERS[letter as usize])
-            });
+            text.push(if padding { '=' } else { char::from(LETTERS[letter as usize]) });
         }
     }
     text

@@ -15,7 +15,8 @@ const SAMPLE_RATE: u32 = 8000;
 const SAMPLES: u32 = 2000;
 
 /// A PNG of one pixel.
-const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+const PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 /// `POST /v1/audio/speech`: a short tone.
 pub(super) fn speech() -> Response<Body> {
@@ -53,10 +54,7 @@ fn tone() -> Bytes {
 pub(super) fn transcription(form: &[u8]) -> Response<Body> {
     let text = "The wheel turns as long as the water keeps coming.";
     match field(form, "response_format").as_deref() {
-        Some("text") => typed(
-            "text/plain; charset=utf-8",
-            Body::whole(format!("{text}\n")),
-        ),
+        Some("text") => typed("text/plain; charset=utf-8", Body::whole(format!("{text}\n"))),
         Some("verbose_json") => object(&json!({
             "task": "transcribe", "language": "english", "duration": 0.25, "text": text, "segments": [],
         })),
@@ -66,9 +64,7 @@ pub(super) fn transcription(form: &[u8]) -> Response<Body> {
 
 /// `POST /v1/images/generations` and its relatives: one pixel for each of `n`.
 pub(super) fn images(n: u64) -> Response<Body> {
-    let data: Vec<_> = (0..n.clamp(1, 10))
-        .map(|_| json!({"b64_json": PIXEL}))
-        .collect();
+    let data: Vec<_> = (0..n.clamp(1, 10)).map(|_| json!({"b64_json": PIXEL})).collect();
     object(&json!({"created": Birth::now().seconds(), "data": data}))
 }
 

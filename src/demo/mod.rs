@@ -46,11 +46,7 @@ pub struct Settings {
 impl Default for Settings {
     /// The pace of a fast hosted model, so that a demo looks like the real thing.
     fn default() -> Self {
-        Self {
-            tokens_per_second: 60.0,
-            first_token: Duration::from_millis(250),
-            seed: 1,
-        }
+        Self { tokens_per_second: 60.0, first_token: Duration::from_millis(250), seed: 1 }
     }
 }
 
@@ -75,11 +71,7 @@ pub fn start(settings: Settings) -> io::Result<Handle> {
         .name("demo-upstream".into())
         .spawn(move || server::run(listener, settings, stopped, &report))?;
     match started.recv() {
-        Ok(Ok(())) => Ok(Handle {
-            addr,
-            stop: Some(stop),
-            thread: Some(thread),
-        }),
+        Ok(Ok(())) => Ok(Handle { addr, stop: Some(stop), thread: Some(thread) }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(io::Error::other("the demo upstream's thread ended at once")),
     }

@@ -57,23 +57,12 @@ pub(super) fn moderations(body: &Value) -> Response<Body> {
         let mut text = String::new();
         collect_text(input, &mut text);
         let text = text.to_lowercase();
-        let violent = ["kill", "murder", "stab"]
-            .iter()
-            .any(|word| text.contains(word));
+        let violent = ["kill", "murder", "stab"].iter().any(|word| text.contains(word));
         let hit = |name: &str| violent && name == "violence";
-        let categories: Map<_, _> = CATEGORIES
-            .iter()
-            .map(|name| ((*name).to_owned(), hit(name).into()))
-            .collect();
+        let categories: Map<_, _> = CATEGORIES.iter().map(|name| ((*name).to_owned(), hit(name).into())).collect();
         let score = |name: &str| Value::from(if hit(name) { 0.93 } else { 0.0001 });
-        let scores: Map<_, _> = CATEGORIES
-            .iter()
-            .map(|name| ((*name).to_owned(), score(name)))
-            .collect();
-        let types: Map<_, _> = CATEGORIES
-            .iter()
-            .map(|name| ((*name).to_owned(), json!(["text"])))
-            .collect();
+        let scores: Map<_, _> = CATEGORIES.iter().map(|name| ((*name).to_owned(), score(name))).collect();
+        let types: Map<_, _> = CATEGORIES.iter().map(|name| ((*name).to_owned(), json!(["text"]))).collect();
         json!({
             "flagged": violent, "categories": categories, "category_scores": scores,
             "category_applied_input_types": types,
@@ -107,10 +96,7 @@ pub(super) fn rerank(body: &Value) -> Result<Response<Body>, Refusal> {
     }
     // Stable: equal scores keep the order of the request.
     scored.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let top = body
-        .get("top_n")
-        .and_then(Value::as_u64)
-        .and_then(|n| usize::try_from(n).ok());
+    let top = body.get("top_n").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     scored.truncate(top.unwrap_or(usize::MAX));
     let with_documents = body.get("return_documents") == Some(&Value::Bool(true));
     let result = |(index, score, document): (usize, f64, &Value)| {
@@ -122,23 +108,17 @@ pub(super) fn rerank(body: &Value) -> Result<Response<Body>, Refusal> {
     };
     let results: Vec<_> = scored.into_iter().map(result).collect();
     let id = Birth::now().id("rerank-");
-    Ok(object(
-        &json!({"id": id, "model": name, "results": results, "usage": {"total_tokens": tokens}}),
-    ))
+    Ok(object(&json!({"id": id, "model": name, "results": results, "usage": {"total_tokens": tokens}})))
 }
 
 fn words(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !letter.is_alphanumeric());
-    words
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect()
+    words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
 /// `POST /v1/files`: keeps the file's description, not its content.
 pub(super) fn create_file(form: &[u8], store: &mut Store) -> Result<Response<Body>, Refusal> {
-    let (filename, bytes) =
-        file(form).ok_or_else(|| Refusal::field("file", "the form has no file"))?;
+    let (filename, bytes) = file(form).ok_or_else(|| Refusal::field("file", "the form has no file"))?;
     let birth = Birth::now();
     let purpose = field(form, "purpose").unwrap_or_else(|| "user_data".to_owned());
     let created = json!({

@@ -19,9 +19,7 @@ pub(super) struct Birth {
 impl Birth {
     /// An identity made now.
     pub(super) fn now() -> Self {
-        Self {
-            uuid: Uuid::now_v7(),
-        }
+        Self { uuid: Uuid::now_v7() }
     }
 
     /// An id such as `chatcmpl-…`; `prefix` includes its separator.
@@ -47,29 +45,18 @@ pub(super) struct Refusal {
 impl Refusal {
     /// A refusal with a status of its own.
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            param: None,
-            code: None,
-        }
+        Self { status, message: message.into(), param: None, code: None }
     }
 
     /// A field of the request is at fault.
     pub(super) fn field(param: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            param: Some(param),
-            ..Self::new(StatusCode::BAD_REQUEST, message)
-        }
+        Self { param: Some(param), ..Self::new(StatusCode::BAD_REQUEST, message) }
     }
 
     /// Nothing is there under this name.
     pub(super) fn missing(what: &str, id: &str) -> Self {
         let message = format!("No {what} found with id '{id}'.");
-        Self {
-            code: Some("not_found"),
-            ..Self::new(StatusCode::NOT_FOUND, message)
-        }
+        Self { code: Some("not_found"), ..Self::new(StatusCode::NOT_FOUND, message) }
     }
 
     /// The response that tells it.
@@ -89,9 +76,7 @@ impl Refusal {
 /// A successful answer of a given type.
 pub(super) fn typed(kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
@@ -104,16 +89,12 @@ pub(super) fn object(value: &Value) -> Response<Body> {
 pub(super) fn list(data: &[Value]) -> Response<Body> {
     let id = |value: Option<&Value>| value.and_then(|value| value.get("id")).cloned();
     let (first, last) = (id(data.first()), id(data.last()));
-    object(
-        &json!({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": false}),
-    )
+    object(&json!({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": false}))
 }
 
 /// A stream of events.
 pub(super) fn events(body: Body) -> Response<Body> {
     let mut response = typed("text/event-stream; charset=utf-8", body);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

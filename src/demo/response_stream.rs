@@ -28,24 +28,11 @@ impl ResponseStream {
     pub(super) fn new(answer: Answer, state: Rc<State>) -> Self {
         let (name, part) = match answer.reply.call {
             Some(_) => ("response.function_call_arguments.delta", ""),
-            None => (
-                "response.output_text.delta",
-                "\"content_index\":0,\"logprobs\":[],",
-            ),
+            None => ("response.output_text.delta", "\"content_index\":0,\"logprobs\":[],"),
         };
         let delta_head = format!("event: {name}\ndata: {{\"type\":\"{name}\",\"sequence_number\":");
-        let delta_place = format!(
-            ",\"item_id\":\"{}\",\"output_index\":0,{part}\"delta\":",
-            answer.item_id()
-        );
-        Self {
-            answer,
-            state,
-            sequence: 0,
-            delta_head,
-            delta_place,
-            done: false,
-        }
+        let delta_place = format!(",\"item_id\":\"{}\",\"output_index\":0,{part}\"delta\":", answer.item_id());
+        Self { answer, state, sequence: 0, delta_head, delta_place, done: false }
     }
 
     fn event(&mut self, name: &str, mut fields: Value, out: &mut BytesMut) {
@@ -120,15 +107,8 @@ impl Events for ResponseStream {
         let item = self.answer.item(status);
         self.item_event("response.output_item.done", json!({"item": item}), out);
         let response = self.answer.object(status);
-        self.state
-            .store
-            .borrow_mut()
-            .finish_response(&self.answer.id(), response.clone());
-        self.event(
-            &format!("response.{status}"),
-            json!({"response": response}),
-            out,
-        );
+        self.state.store.borrow_mut().finish_response(&self.answer.id(), response.clone());
+        self.event(&format!("response.{status}"), json!({"response": response}), out);
         self.done = true;
     }
 }
@@ -137,10 +117,7 @@ impl Drop for ResponseStream {
     fn drop(&mut self) {
         if !self.done {
             let response = self.answer.object("cancelled");
-            self.state
-                .store
-                .borrow_mut()
-                .finish_response(&self.answer.id(), response);
+            self.state.store.borrow_mut().finish_response(&self.answer.id(), response);
         }
     }
 }

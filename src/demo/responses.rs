@@ -48,13 +48,7 @@ impl Answer {
         });
         let echo = echo.collect();
         let stored = body.get("store").and_then(Value::as_bool).unwrap_or(true);
-        Ok(Self {
-            ask,
-            reply,
-            stored,
-            birth: Birth::now(),
-            echo,
-        })
+        Ok(Self { ask, reply, stored, birth: Birth::now(), echo })
     }
 
     /// The response's id.
@@ -64,20 +58,12 @@ impl Answer {
 
     /// The id of its one output item.
     pub(super) fn item_id(&self) -> String {
-        self.birth.id(if self.reply.call.is_some() {
-            "fc_"
-        } else {
-            "msg_"
-        })
+        self.birth.id(if self.reply.call.is_some() { "fc_" } else { "msg_" })
     }
 
     /// How it ends.
     pub(super) fn status(&self) -> &'static str {
-        if self.reply.cut {
-            "incomplete"
-        } else {
-            "completed"
-        }
+        if self.reply.cut { "incomplete" } else { "completed" }
     }
 
     /// The text as a content part.
@@ -95,11 +81,7 @@ impl Answer {
                 "call_id": self.birth.id("call_"), "arguments": text,
             });
         }
-        let content = if done {
-            vec![Self::part(text)]
-        } else {
-            Vec::new()
-        };
+        let content = if done { vec![Self::part(text)] } else { Vec::new() };
         json!({
             "id": self.item_id(), "type": "message", "status": status,
             "role": "assistant", "content": content,
@@ -118,22 +100,8 @@ impl Answer {
         put("error", Value::Null);
         put("model", self.ask.model.as_str().into());
         let incomplete = status == "incomplete";
-        put(
-            "incomplete_details",
-            if incomplete {
-                json!({"reason": "max_output_tokens"})
-            } else {
-                Value::Null
-            },
-        );
-        put(
-            "output",
-            if done {
-                json!([self.item(status)])
-            } else {
-                json!([])
-            },
-        );
+        put("incomplete_details", if incomplete { json!({"reason": "max_output_tokens"}) } else { Value::Null });
+        put("output", if done { json!([self.item(status)]) } else { json!([]) });
         put("usage", if done { self.usage() } else { Value::Null });
         Value::Object(object)
     }
@@ -158,9 +126,7 @@ impl Answer {
         let with_id = |(at, mut item): (usize, Value)| {
             if let Some(fields) = item.as_object_mut() {
                 fields.entry("type").or_insert_with(|| "message".into());
-                fields
-                    .entry("id")
-                    .or_insert_with(|| self.birth.id(&format!("msg_in{at}_")).into());
+                fields.entry("id").or_insert_with(|| self.birth.id(&format!("msg_in{at}_")).into());
                 if let Some(Value::String(text)) = fields.get("content") {
                     let part = json!([{"type": "input_text", "text": text}]);
                     fields.insert("content".to_owned(), part);

@@ -29,9 +29,7 @@ impl Filler<'_> {
             return Value::Null;
         }
         if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-            let found = target
-                .strip_prefix('#')
-                .and_then(|path| self.root.pointer(path));
+            let found = target.strip_prefix('#').and_then(|path| self.root.pointer(path));
             return found.map_or(Value::Null, |found| self.value(found, name, depth + 1));
         }
         if let Some(value) = schema.get("const") {
@@ -61,10 +59,7 @@ impl Filler<'_> {
     fn object(&self, schema: &Value, depth: usize) -> Value {
         let mut map = Map::new();
         let empty = Map::new();
-        let properties = schema
-            .get("properties")
-            .and_then(Value::as_object)
-            .unwrap_or(&empty);
+        let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
         let required = schema.get("required").and_then(Value::as_array);
         for (name, property) in properties {
             if required.is_none_or(|list| list.iter().any(|entry| entry.as_str() == Some(name))) {
@@ -76,21 +71,13 @@ impl Filler<'_> {
 
     fn array(&self, schema: &Value, name: &str, depth: usize) -> Value {
         if let Some(parts) = schema.get("prefixItems").and_then(Value::as_array) {
-            return parts
-                .iter()
-                .map(|part| self.value(part, name, depth + 1))
-                .collect();
+            return parts.iter().map(|part| self.value(part, name, depth + 1)).collect();
         }
         let bound = |key| schema.get(key).and_then(Value::as_u64);
-        let items = bound("minItems")
-            .unwrap_or(1)
-            .max(1)
-            .min(bound("maxItems").unwrap_or(ITEMS_MAX))
-            .min(ITEMS_MAX);
+        let items =
+            bound("minItems").unwrap_or(1).max(1).min(bound("maxItems").unwrap_or(ITEMS_MAX)).min(ITEMS_MAX);
         let item = schema.get("items").unwrap_or(&Value::Null);
-        (0..items)
-            .map(|_| self.value(item, name, depth + 1))
-            .collect()
+        (0..items).map(|_| self.value(item, name, depth + 1)).collect()
     }
 
     fn merged(&self, parts: &[Value], name: &str, depth: usize) -> Value {
@@ -121,31 +108,19 @@ impl Filler<'_> {
         if let Some(fixed) = fixed {
             return fixed.to_owned();
         }
-        let bound = |key| {
-            schema
-                .get(key)
-                .and_then(Value::as_u64)
-                .and_then(|n| usize::try_from(n).ok())
-        };
+        let bound = |key| schema.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let max = bound("maxLength").unwrap_or(TEXT_LETTERS).min(TEXT_LETTERS);
         let mut text: String = self.words(name).chars().take(max).collect();
-        let missing = bound("minLength")
-            .unwrap_or(0)
-            .min(1024)
-            .saturating_sub(text.chars().count());
+        let missing = bound("minLength").unwrap_or(0).min(1024).saturating_sub(text.chars().count());
         text.extend(iter::repeat_n('.', missing));
         text
     }
 
     /// For what sounds like a name, a name that the user mentioned; else what the user said.
     fn words(&self, name: &str) -> &str {
-        const NAMES: &[&str] = &[
-            "city", "location", "place", "country", "name", "town", "person",
-        ];
+        const NAMES: &[&str] = &["city", "location", "place", "country", "name", "town", "person"];
         let said = self.said.trim();
-        if NAMES
-            .iter()
-            .any(|part| name.to_ascii_lowercase().contains(part))
+        if NAMES.iter().any(|part| name.to_ascii_lowercase().contains(part))
             && let Some(found) = said
                 .split_whitespace()
                 .skip(1)
@@ -161,24 +136,17 @@ impl Filler<'_> {
 
 /// The first alternative that is not just `null`.
 fn branch(schema: &Value) -> Option<&Value> {
-    let list = schema
-        .get("anyOf")
-        .or_else(|| schema.get("oneOf"))?
-        .as_array()?;
-    list.iter()
-        .find(|entry| kind(entry) != "null")
-        .or_else(|| list.first())
+    let list = schema.get("anyOf").or_else(|| schema.get("oneOf"))?.as_array()?;
+    list.iter().find(|entry| kind(entry) != "null").or_else(|| list.first())
 }
 
 /// The schema's type; of several the first that is not `null`; without one it is guessed from its keywords.
 fn kind(schema: &Value) -> &str {
     match schema.get("type") {
         Some(Value::String(kind)) => kind,
-        Some(Value::Array(kinds)) => kinds
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|kind| *kind != "null")
-            .unwrap_or("null"),
+        Some(Value::Array(kinds)) => {
+            kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("null")
+        }
         _ if schema.get("properties").is_some() => "object",
         _ if schema.get("items").is_some() => "array",
         _ => "string",
@@ -201,13 +169,10 @@ fn whole(schema: &Value) -> Value {
     let bound = |key| schema.get(key).and_then(Value::as_i64);
     let step = bound("multipleOf").filter(|step| *step > 0).unwrap_or(1);
     let mut number = step;
-    if let Some(max) =
-        bound("maximum").or_else(|| bound("exclusiveMaximum").map(|max| max.saturating_sub(1)))
-    {
+    if let Some(max) = bound("maximum").or_else(|| bound("exclusiveMaximum").map(|max| max.saturating_sub(1))) {
         number = number.min(max.div_euclid(step).saturating_mul(step));
     }
-    if let Some(min) =
-        bound("minimum").or_else(|| bound("exclusiveMinimum").map(|min| min.saturating_add(1)))
+    if let Some(min) = bound("minimum").or_else(|| bound("exclusiveMinimum").map(|min| min.saturating_add(1)))
         && number < min
     {
         let steps = min.div_euclid(step) + i64::from(min.rem_euclid(step) != 0);

@@ -34,9 +34,7 @@ impl Rng {
 /// FNV-1a: turns texts into seeds.
 pub(super) fn hash(seed: u64, text: &str) -> u64 {
     text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        .fold(0xcbf2_9ce4_8422_2325 ^ seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Sentences with slots: `@` a place, `%` a way of moving, `~` a time. None is longer than 20 words, so a text
@@ -72,15 +70,8 @@ const PLACES: &[&str] = &[
     "the ford",
     "the mossy dam",
 ];
-const WAYS: &[&str] = &[
-    "steadily",
-    "without haste",
-    "quietly",
-    "in an even rhythm",
-    "almost unseen",
-    "lightly",
-    "as ever",
-];
+const WAYS: &[&str] =
+    &["steadily", "without haste", "quietly", "in an even rhythm", "almost unseen", "lightly", "as ever"];
 const TIMES: &[&str] = &[
     "At dawn",
     "In early spring",
@@ -111,9 +102,7 @@ pub(super) fn prose(seed: u64) -> String {
                 other => text.push(other),
             }
         }
-        words += text
-            .get(before..)
-            .map_or(0, |added| added.split_whitespace().count());
+        words += text.get(before..).map_or(0, |added| added.split_whitespace().count());
     }
     text
 }

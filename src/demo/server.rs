@@ -48,10 +48,7 @@ pub(super) fn run(
     stopped: oneshot::Receiver<()>,
     report: &SyncSender<io::Result<()>>,
 ) {
-    let runtime = match Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())
-    {
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => {
             report.send(Err(error)).ok();
@@ -68,11 +65,7 @@ pub(super) fn run(
         };
         report.send(Ok(())).ok();
         let tasks = Tasks::default();
-        tasks.execute(accept(
-            listener,
-            Rc::new(State::new(settings)),
-            tasks.clone(),
-        ));
+        tasks.execute(accept(listener, Rc::new(State::new(settings)), tasks.clone()));
         // A dropped handle counts as a stop too.
         stopped.await.ok();
     });
@@ -116,15 +109,11 @@ async fn connection(stream: TcpStream, state: Rc<State>, tasks: Tasks) {
     let io = TokioIo::new(stream);
     // A broken connection is the peer's business; there is nobody here to tell.
     if h2 {
-        let connection = http2::Builder::new(tasks)
-            .max_concurrent_streams(1000)
-            .serve_connection(io, service);
+        let connection = http2::Builder::new(tasks).max_concurrent_streams(1000).serve_connection(io, service);
         connection.await.ok();
     } else {
         // The one client is a gateway that keeps connections idle in its pool: no head timeout.
-        let connection = http1::Builder::new()
-            .header_read_timeout(None)
-            .serve_connection(io, service);
+        let connection = http1::Builder::new().header_read_timeout(None).serve_connection(io, service);
         connection.await.ok();
     }
 }

@@ -36,10 +36,7 @@ pub(super) struct State {
 impl State {
     /// Nothing remembered yet.
     pub(super) fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            store: RefCell::default(),
-        }
+        Self { settings, store: RefCell::default() }
     }
 
     fn pace(&self, model: &str) -> Pace {
@@ -55,10 +52,7 @@ pub(super) async fn answer(state: &Rc<State>, request: Request<Incoming>) -> Res
     let (head, body) = request.into_parts();
     let mut response = match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => route(state, &head.method, head.uri.path(), body.to_bytes()).await,
-        Err(_) => Err(Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is broken or too large",
-        )),
+        Err(_) => Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is broken or too large")),
     }
     .unwrap_or_else(Refusal::into_response);
     if let Ok(id) = HeaderValue::from_str(&Birth::now().id("req_")) {
@@ -84,19 +78,12 @@ async fn route(state: &Rc<State>, method: &Method, path: &str, body: Bytes) -> A
         (&Method::GET, ["responses", id]) => found(store.borrow().response(id), "response", id),
         (&Method::GET, ["responses", id, "input_items"]) => {
             let items = store.borrow().input_items(id);
-            items
-                .as_deref()
-                .map(list)
-                .ok_or_else(|| Refusal::missing("response", id))
+            items.as_deref().map(list).ok_or_else(|| Refusal::missing("response", id))
         }
-        (&Method::DELETE, ["responses", id]) => {
-            removed(store.borrow_mut().remove_response(id), "response", id)
-        }
+        (&Method::DELETE, ["responses", id]) => removed(store.borrow_mut().remove_response(id), "response", id),
         (&Method::GET, ["files"]) => Ok(list(&store.borrow().files.list())),
         (&Method::GET, ["files", id]) => found(store.borrow().files.get(id), "file", id),
-        (&Method::DELETE, ["files", id]) => {
-            removed(store.borrow_mut().files.remove(id), "file", id)
-        }
+        (&Method::DELETE, ["files", id]) => removed(store.borrow_mut().files.remove(id), "file", id),
         (&Method::GET, ["batches"]) => Ok(list(&store.borrow().batches.list())),
         (&Method::GET, ["batches", id]) => found(store.borrow().batches.get(id), "batch", id),
         _ => Err(unknown(method, path)),
@@ -161,10 +148,7 @@ async fn response(state: &Rc<State>, body: &Value) -> Answered {
     let pace = state.pace(&answer.ask.model);
     if answer.stored {
         let input = answer.input_items(body);
-        state
-            .store
-            .borrow_mut()
-            .put_response(&answer.object("in_progress"), &input);
+        state.store.borrow_mut().put_response(&answer.object("in_progress"), &input);
     }
     if answer.ask.stream {
         let stream = ResponseStream::new(answer, Rc::clone(state));
@@ -172,20 +156,14 @@ async fn response(state: &Rc<State>, body: &Value) -> Answered {
     }
     sleep_until(pace.due(answer.reply.tokens.len())).await;
     let whole = answer.object(answer.status());
-    state
-        .store
-        .borrow_mut()
-        .finish_response(&answer.id(), whole.clone());
+    state.store.borrow_mut().finish_response(&answer.id(), whole.clone());
     Ok(object(&whole))
 }
 
 fn parse(body: &Bytes) -> Result<Value, Refusal> {
     match serde_json::from_slice(body) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        _ => Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "We could not parse the JSON body of your request.",
-        )),
+        _ => Err(Refusal::new(StatusCode::BAD_REQUEST, "We could not parse the JSON body of your request.")),
     }
 }
 
@@ -202,8 +180,5 @@ fn removed(was_there: bool, what: &str, id: &str) -> Answered {
 }
 
 fn unknown(method: &Method, path: &str) -> Refusal {
-    Refusal::new(
-        StatusCode::NOT_FOUND,
-        format!("Unknown request URL: {method} {path}."),
-    )
+    Refusal::new(StatusCode::NOT_FOUND, format!("Unknown request URL: {method} {path}."))
 }

@@ -62,8 +62,7 @@ pub(super) struct Store {
 impl Store {
     /// Keeps a response and the input it answers.
     pub(super) fn put_response(&mut self, response: &Value, input: &[Value]) {
-        self.responses
-            .put(json!({"id": response.get("id"), "response": response, "input": input}));
+        self.responses.put(json!({"id": response.get("id"), "response": response, "input": input}));
     }
 
     /// Replaces a stored response by its final state, if it is stored and was not cancelled in the meantime.

@@ -80,7 +80,7 @@ impl AdmitLayer {
             }
             Err(denied) => {
                 self.recorder.limit_decided(denied.limit, false);
-                call.record.rate.set(Some(denied.headers.clone()));
+                call.record.rate.set(Some(denied.headers));
                 Err(denied.into())
             }
         }

@@ -17,6 +17,7 @@ use super::{attempt, respond};
 use crate::api::endpoint::Endpoint;
 use crate::api::models;
 use crate::error::{Error, Kind};
+use crate::signal::{Phase, Watch};
 use crate::stream::{Body, PhaseGuard};
 
 /// See the module.
@@ -52,9 +53,10 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         .early_head_after
         .filter(|_| call.streams())
         .map(|after| call.record.exchange.began() + after);
-    let attempts = attempt::run(worker, call);
+    let phase = worker.phase.watch();
+    let attempts = recalled(phase, attempt::run(Rc::clone(&worker), call));
     let Some(early_at) = early_at else {
-        return Ok(respond::answered(attempts.await?, settings, permit));
+        return Ok(respond::answered(&worker, attempts.await?, settings, permit));
     };
     // Boxed, because it may have to go on inside the response body.
     let mut attempts = Box::pin(attempts);
@@ -64,9 +66,22 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
     });
     match first.await {
-        Some(result) => Ok(respond::answered(result?, settings, permit)),
+        Some(result) => Ok(respond::answered(&worker, result?, settings, permit)),
         None => Ok(respond::early(attempts, settings, permit)),
     }
+}
+
+/// Gives the attempts up at the drain deadline: a client that has no answer yet is told so, as those are that
+/// have a part of one.
+async fn recalled<T>(phase: Watch<Phase>, attempts: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut attempts = pin!(attempts);
+    poll_fn(|cx| {
+        if phase.poll(cx) == Phase::End {
+            return Poll::Ready(Err(Error::new(Kind::Drained, "the gateway is stopping")));
+        }
+        attempts.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// The models that this caller may use, each with its owner.
@@ -78,13 +93,11 @@ fn visible<'a>(worker: &'a Worker, call: &'a Call) -> impl Iterator<Item = (&'a 
 
 fn model(worker: &Worker, call: &Call) -> Result<Response<Body>, Error> {
     let id = call.item.as_deref().unwrap_or_default();
-    match visible(worker, call).find(|(model, _)| *model == id) {
-        Some((model, owner)) => Ok(json(models::item(model, owner, 0))),
-        None => {
-            let detail = format!("The model '{id}' does not exist or you do not have access to it.");
-            Err(Error::new(Kind::ModelNotFound, detail).with_param("model"))
-        }
-    }
+    let (model, owner) = visible(worker, call).find(|(model, _)| *model == id).ok_or_else(|| {
+        let detail = format!("The model '{id}' does not exist or you do not have access to it.");
+        Error::new(Kind::ModelNotFound, detail).with_param("model")
+    })?;
+    Ok(json(models::item(model, owner, 0)))
 }
 
 fn json(body: bytes::Bytes) -> Response<Body> {

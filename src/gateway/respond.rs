@@ -35,8 +35,15 @@ pub(super) fn settings(worker: &Worker, call: &Call, phase: PhaseGuard) -> Setti
 }
 
 /// The response of an upstream that has answered.
-pub(super) fn answered(answered: Answered, settings: Settings, permit: Permit) -> Response<Body> {
+pub(super) fn answered(
+    worker: &Worker,
+    answered: Answered,
+    mut settings: Settings,
+    permit: Permit,
+) -> Response<Body> {
     let Answered { mut head, answer } = answered;
+    // A usage chunk that nobody asked this upstream for is its own, and stays.
+    settings.strip_usage &= worker.snapshot.config.upstreams[answer.upstream.index()].include_usage;
     headers::downstream(&mut head.headers, answer.events);
     let mut response = Response::new(body(Relay::new(answer, settings), permit));
     *response.status_mut() = head.status;
@@ -50,8 +57,7 @@ pub(super) fn early<F>(attempts: F, settings: Settings, permit: Permit) -> Respo
 where
     F: Future<Output = Result<Answered, Error>> + 'static,
 {
-    let pending: Pending<upstream::Body> =
-        Box::pin(async move { attempts.await.map(|answered| answered.answer) });
+    let pending: Pending<upstream::Body> = Box::pin(async move { attempts.await.map(|answered| answered.answer) });
     let mut response = Response::new(body(Relay::awaiting(pending, settings), permit));
     *response.status_mut() = StatusCode::OK;
     *response.headers_mut() = headers::early();

@@ -40,11 +40,11 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
-    /// Puts a configuration to work.
+    /// Puts a configuration to work, with at most so many connections to all upstreams together.
     ///
     /// # Errors
     /// When TLS material can't be loaded.
-    pub fn new(config: Config) -> Result<Self, SnapshotError> {
+    pub fn new(config: Config, upstream_connections_max: usize) -> Result<Self, SnapshotError> {
         let acceptor = config.server.tls.as_ref().map(Acceptor::new).transpose().map_err(SnapshotError::Server)?;
         let connectors =
             Connectors::new(&config.upstreams).map_err(|(name, error)| SnapshotError::Upstream(name, error))?;
@@ -52,7 +52,7 @@ impl Snapshot {
             table: Arc::new(Table::new(&config)),
             keys: Arc::new(KeyRing::new(&config.keys)),
             limits: Arc::new(Limits::new(config.limits, &config.keys)),
-            caps: Caps::new(&config.upstreams),
+            caps: Caps::new(&config.upstreams, upstream_connections_max),
             connectors,
             acceptor,
             config: Arc::new(config),

@@ -47,7 +47,8 @@ pub type Stack = LocalBoxService<Request<Inbound>, Response<Body>, Infallible>;
 pub fn stack(worker: Rc<Worker>) -> Stack {
     let Snapshot { config, keys, limits, .. } = worker.snapshot.clone();
     let recorder = &worker.recorder;
-    let secrets = [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
+    let secrets =
+        [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
     let stack = ServiceBuilder::new()
         // Every request has a record from here on: what the layers below learn, the log and metrics tell.
         .layer(RecordLayer)

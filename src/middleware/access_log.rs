@@ -78,7 +78,7 @@ where
 
 fn log(config: &Config, record: &Record, id: &str, status: u16, end: &End) {
     let model = record.model.borrow();
-    let upstream = end.upstream.or(record.upstream.get());
+    let upstream = end.upstream.or_else(|| record.upstream.get());
     AccessRecord {
         request_id: id,
         peer: match record.exchange.peer() {
@@ -86,7 +86,7 @@ fn log(config: &Config, record: &Record, id: &str, status: u16, end: &End) {
             Peer::Unix => None,
         },
         method: record.method.as_str(),
-        path: record.uri.path(),
+        path: &record.path,
         endpoint: record.endpoint.get(),
         model: model.as_deref(),
         key: record.key.get().map(|key| config.keys[key.index()].name.as_str()),

@@ -6,20 +6,25 @@ use std::task::{Context, Poll, ready};
 
 pin_project_lite::pin_project! {
     /// Runs a future and passes its output through a function, or is ready with a result from the start.
-    #[project = MappedProj]
     #[derive(Debug)]
-    pub enum Mapped<F, M, T> {
-        /// The inner service was called.
+    pub struct Mapped<F, M, T> {
+        #[pin]
+        state: State<F, M, T>,
+    }
+}
+
+pin_project_lite::pin_project! {
+    #[project = StateProj]
+    #[derive(Debug)]
+    enum State<F, M, T> {
+        // The inner service was called; `map` is taken when it is done.
         Inner {
-            // The inner service's future.
             #[pin]
             future: F,
-            // Taken when it is done.
             map: Option<M>,
         },
-        /// It was not: this is the answer.
+        // It was not: this is the answer, taken when polled.
         Ready {
-            // Taken when polled.
             output: Option<T>,
         },
     }
@@ -28,12 +33,12 @@ pin_project_lite::pin_project! {
 impl<F, M, T> Mapped<F, M, T> {
     /// The result of `future`, after `map`.
     pub fn new(future: F, map: M) -> Self {
-        Self::Inner { future, map: Some(map) }
+        Self { state: State::Inner { future, map: Some(map) } }
     }
 
     /// No inner call: `output`.
     pub fn ready(output: T) -> Self {
-        Self::Ready { output: Some(output) }
+        Self { state: State::Ready { output: Some(output) } }
     }
 }
 
@@ -45,12 +50,12 @@ where
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match self.project() {
-            MappedProj::Inner { future, map } => {
+        match self.project().state.project() {
+            StateProj::Inner { future, map } => {
                 let output = ready!(future.poll(cx));
                 Poll::Ready(map.take().expect("polled no more after it is ready")(output))
             }
-            MappedProj::Ready { output } => Poll::Ready(output.take().expect("polled no more after it is ready")),
+            StateProj::Ready { output } => Poll::Ready(output.take().expect("polled no more after it is ready")),
         }
     }
 }

@@ -69,7 +69,7 @@ where
 }
 
 fn count(recorder: &Recorder, record: &Record, status: u16, end: &End) {
-    let upstream = end.upstream.or(record.upstream.get());
+    let upstream = end.upstream.or_else(|| record.upstream.get());
     let endpoint = record.endpoint.get();
     recorder.request_ended(
         endpoint,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Uri};
+use http::{Method, Request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower::{Layer, Service};
 
@@ -24,8 +24,9 @@ pub struct Record {
     pub exchange: Rc<Exchange>,
     /// Of the request.
     pub method: Method,
-    /// Of the request.
-    pub uri: Uri,
+    /// Path of the request. Copied: a `Uri` is a slice of the connection's read buffer and would keep all
+    /// of it for as long as the stream runs.
+    pub path: Box<str>,
     /// Which surface was asked.
     pub endpoint: Cell<Option<Endpoint>>,
     /// Who asks, once known.
@@ -111,7 +112,7 @@ impl<S: Service<Request<Payload>>> Service<Request<Inbound>> for RecordService<S
         let record = Rc::new(Record {
             exchange: Rc::clone(inbound.exchange()),
             method: parts.method.clone(),
-            uri: parts.uri.clone(),
+            path: parts.uri.path().into(),
             endpoint: Cell::default(),
             key: Cell::default(),
             route: Cell::default(),

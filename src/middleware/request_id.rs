@@ -1,4 +1,4 @@
-//! Request ids: the client's, if it is fit to be one, else a new UUIDv7. Setting and echoing is tower-http's.
+//! Request ids: the client's, if it is fit to be one, else a new `UUIDv7`. Setting and echoing is tower-http's.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};

@@ -40,7 +40,9 @@ fn cgroup_quota() -> Option<usize> {
     let mut quota: Option<usize> = None;
     let mut folder = format!("/sys/fs/cgroup{}", path.trim_end_matches('/'));
     while folder.starts_with("/sys/fs/cgroup") {
-        if let Some(found) = fs::read_to_string(format!("{folder}/cpu.max")).ok().as_deref().and_then(parse_cpu_max) {
+        if let Some(found) =
+            fs::read_to_string(format!("{folder}/cpu.max")).ok().as_deref().and_then(parse_cpu_max)
+        {
             quota = Some(quota.map_or(found, |least| least.min(found)));
         }
         let Some(parent) = folder.rfind('/') else { break };

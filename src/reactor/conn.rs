@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -31,7 +32,7 @@ pub enum Moving {
     /// TCP.
     Tcp(std::net::TcpStream),
     /// Unix domain socket.
-    Unix(std::os::unix::net::UnixStream),
+    Unix(StdUnixStream),
 }
 
 /// Kernel settings of a socket. `TCP_NODELAY` is always on and not listed.
@@ -139,6 +140,10 @@ impl AsyncRead for Conn {
             let len = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread[..len]);
             self.unread.advance(len);
+            if self.unread.is_empty() {
+                // An empty rest would keep the whole buffer for as long as the connection lives.
+                self.unread = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         match &self.driver {

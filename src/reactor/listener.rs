@@ -134,9 +134,8 @@ impl Listener {
     /// See [`AcceptError`]; only `Listener` is final.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Accepted, AcceptError>> {
         let accepted = match &self.0 {
-            Kind::Tcp(listener) => ready!(listener.poll_accept(cx)).and_then(|(stream, peer)| {
-                Ok(Accepted { conn: Conn::from_tcp(stream)?, peer: Some(peer) })
-            }),
+            Kind::Tcp(listener) => ready!(listener.poll_accept(cx))
+                .and_then(|(stream, peer)| Ok(Accepted { conn: Conn::from_tcp(stream)?, peer: Some(peer) })),
             Kind::Unix(listener) => ready!(listener.poll_accept(cx))
                 .map(|(stream, _)| Accepted { conn: Conn::from_unix(stream), peer: None }),
         };

@@ -183,6 +183,7 @@ mod tests {
             admin: Admin { listen: None },
             drain: Drain { delay: time, timeout: time },
             log: Log { filter: String::new(), format: LogFormat::Text, access: false },
+            demo: config::DemoSettings { tokens_per_second: 1.0, seed: 0, first_token: time },
         })
     }
 

@@ -88,7 +88,7 @@ impl Exchange {
 
     /// Why the response body was dropped before its end.
     pub fn departure(&self) -> EndReason {
-        self.cut.get().or(self.link.why_cut()).unwrap_or(EndReason::ClientCancelled)
+        self.cut.get().or_else(|| self.link.why_cut()).unwrap_or(EndReason::ClientCancelled)
     }
 
     pub(super) fn cut(&self, reason: EndReason) {

@@ -19,11 +19,14 @@ use crate::telemetry::EndReason;
 /// once, and everything attached that is only held (permits, gauges) is dropped right after.
 pub struct Body {
     kind: Kind,
-    attached: Vec<Box<dyn FnOnce(&End)>>,
+    attached: Vec<Attached>,
     /// Why it was dropped, if it was; asked of whoever runs the connection.
     departure: Option<Rc<dyn Departure>>,
     settled: bool,
 }
+
+/// Told of the end.
+type Attached = Box<dyn FnOnce(&End)>;
 
 /// Knows why a client's connection went away.
 pub trait Departure {
@@ -146,5 +149,107 @@ impl Drop for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body").field("settled", &self.settled).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::stream::script::{Script, Step, answer, data, settings};
+
+    /// What was told, in order; `dropped` stands for the end of what an attachment held.
+    type Told = Rc<RefCell<Vec<String>>>;
+
+    struct Permit(Told);
+
+    impl Drop for Permit {
+        fn drop(&mut self) {
+            self.0.borrow_mut().push("dropped".to_owned());
+        }
+    }
+
+    struct Slow;
+
+    impl Departure for Slow {
+        fn reason(&self) -> EndReason {
+            EndReason::SlowReader
+        }
+    }
+
+    /// Polls `body` that often, drops it, and checks what its attachment was told.
+    fn check(mut body: Body, polls: usize, reason: EndReason, bytes: u64) {
+        let told = Told::default();
+        for _ in 0..2 {
+            let (log, permit) = (Rc::clone(&told), Permit(Rc::clone(&told)));
+            body.attach(move |end| {
+                log.borrow_mut().push(format!("{:?} {}", end.reason.expect("a reason"), end.bytes));
+                drop(permit);
+            });
+        }
+        for _ in 0..polls {
+            assert!(Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())).is_ready());
+        }
+        drop(body);
+        let end = format!("{reason:?} {bytes}");
+        assert_eq!(*told.borrow(), [end.as_str(), "dropped", end.as_str(), "dropped"]);
+    }
+
+    fn relayed(steps: impl IntoIterator<Item = Step>) -> Body {
+        let (settings, _signal) = settings();
+        Body::relay(Relay::new(answer(Script::new(steps)), settings))
+    }
+
+    #[test]
+    fn a_whole_body_is_told_of_once_however_it_ends() {
+        check(Body::empty(), 0, EndReason::Completed, 0);
+        check(Body::empty(), 2, EndReason::Completed, 0);
+        check(Body::whole(Bytes::from_static(b"four")), 0, EndReason::ClientCancelled, 0);
+        check(Body::whole(Bytes::from_static(b"four")), 1, EndReason::Completed, 4);
+        check(Body::whole(Bytes::from_static(b"four")), 3, EndReason::Completed, 4);
+    }
+
+    #[test]
+    fn a_relayed_body_is_told_of_once_however_it_ends() {
+        const TOKEN: &str = "data: 1\n\n";
+        const DONE: &str = "data: [DONE]\n\n";
+        check(relayed([data(TOKEN), data(DONE)]), 0, EndReason::ClientCancelled, 0);
+        check(relayed([data(TOKEN), data(DONE)]), 3, EndReason::Completed, 23);
+        check(relayed([data(TOKEN), Step::Park]), 1, EndReason::ClientCancelled, 9);
+        // The client may leave as soon as it has the last word, or what went for it.
+        check(relayed([data(TOKEN), data(DONE), Step::Park]), 1, EndReason::Completed, 23);
+        check(relayed([data("data: {\"error\":\"no\"}\n\n"), Step::Park]), 1, EndReason::UpstreamError, 22);
+        check(relayed([data(TOKEN), Step::Fail]), 1, EndReason::UpstreamError, 9);
+        check(relayed([data(TOKEN)]), 1, EndReason::UpstreamTruncated, 9);
+    }
+
+    #[test]
+    fn whoever_runs_the_connection_says_why_a_body_was_dropped() {
+        for (polls, reason) in [(1, EndReason::SlowReader), (2, EndReason::UpstreamError)] {
+            let steps = [data("data: 1\n\n".repeat(4_000)), Step::Fail];
+            let mut body = relayed(steps);
+            body.ask_on_drop(Rc::new(Slow));
+            let bytes = 36_000;
+            if polls == 1 {
+                check(body, polls, reason, bytes);
+            } else {
+                let told = Rc::new(RefCell::new(None));
+                let log = Rc::clone(&told);
+                body.attach(move |end| *log.borrow_mut() = end.reason);
+                while !body.is_end_stream() {
+                    assert!(Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())).is_ready());
+                }
+                assert_eq!(*told.borrow(), Some(reason), "told at the end, not at the drop");
+            }
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_whole_body_is_known() {
+        assert_eq!(Body::whole(Bytes::from_static(b"four")).size_hint().exact(), Some(4));
+        assert!(Body::empty().is_end_stream());
+        assert_eq!(relayed([]).size_hint().exact(), None);
     }
 }

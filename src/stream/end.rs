@@ -30,13 +30,31 @@ pub struct End {
 
 /// Token counts as a provider reports them, whichever API they came by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Reported")]
 pub struct Usage {
     /// Prompt tokens.
-    #[serde(default, alias = "input_tokens")]
     pub prompt_tokens: Option<u64>,
     /// Completion tokens.
-    #[serde(default, alias = "output_tokens")]
     pub completion_tokens: Option<u64>,
+}
+
+/// The two names of each count. Not aliases of one field: some providers send both.
+#[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the providers'")]
+struct Reported {
+    prompt_tokens: Option<u64>,
+    input_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+}
+
+impl From<Reported> for Usage {
+    fn from(reported: Reported) -> Self {
+        Self {
+            prompt_tokens: reported.prompt_tokens.or(reported.input_tokens),
+            completion_tokens: reported.completion_tokens.or(reported.output_tokens),
+        }
+    }
 }
 
 /// The transfer must be broken off, not ended: an end would look like success.

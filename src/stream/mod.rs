@@ -3,12 +3,14 @@
 
 pub mod body;
 pub mod end;
+pub mod phase;
 pub mod relay;
 pub mod sse;
 pub mod tap;
-pub mod phase;
 mod timers;
 mod window;
+#[cfg(test)]
+mod script;
 
 pub use body::{Body, Departure};
 pub use end::{Abort, End, Usage};

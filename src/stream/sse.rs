@@ -59,6 +59,11 @@ impl Scanner {
     pub fn between_events(&self) -> bool {
         !self.in_line && !self.in_event
     }
+
+    /// Whether the last byte was a CR, so that an LF right after it would belong to it.
+    pub fn is_after_cr(&self) -> bool {
+        self.after_cr
+    }
 }
 
 /// The fields of one event that a gateway looks at, as slices of it.

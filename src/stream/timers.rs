@@ -1,8 +1,10 @@
-//! The clocks of one stream: plain state, `now` is an argument.
+//! The clocks of one stream: plain state, `now` is an argument; and the one timer that wakes for them.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +41,21 @@ pub(super) struct Timers {
     /// stream back nobody asks the upstream, and that is not its fault.
     silent_since: Option<Instant>,
     last_sent: Instant,
+    /// Armed no earlier than needed and never put off: the clocks only move on, so a wake-up that comes too
+    /// early is cheaper than a timer reset per chunk.
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timers {
-    pub(super) fn new(clocks: Clocks, start: Instant) -> Self {
-        Self { clocks, start, waiting_for_first: true, silent_since: None, last_sent: start }
+    pub(super) fn new(mut clocks: Clocks, start: Instant) -> Self {
+        // A comment every zero seconds would be all that is ever said.
+        clocks.keep_alive = clocks.keep_alive.filter(|length| !length.is_zero());
+        Self { clocks, start, waiting_for_first: true, silent_since: None, last_sent: start, sleep: None }
+    }
+
+    /// Whether this is still to be told of a first token.
+    pub(super) fn waits_for_first_token(&self) -> bool {
+        self.waiting_for_first
     }
 
     pub(super) fn first_token_seen(&mut self) {
@@ -62,18 +74,53 @@ impl Timers {
         self.last_sent = now;
     }
 
-    /// The next deadline. While the first token is waited for, its own clock stands in for the idle one.
-    pub(super) fn next(&self) -> Option<(Instant, Due)> {
-        let first = self.clocks.first_token.filter(|_| self.waiting_for_first).map(|d| (self.start + d, Due::FirstToken));
-        let idle = match (self.clocks.idle, self.silent_since) {
-            (Some(length), Some(since)) if !self.waiting_for_first || self.clocks.first_token.is_none() => {
-                Some((since + length, Due::Idle))
+    /// Waits for the next deadline, for ever if there is none.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Instant, Due)> {
+        loop {
+            let Some((at, due)) = self.next() else { return Poll::Pending };
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+            if sleep.deadline() > at {
+                sleep.as_mut().reset(at);
             }
-            _ => None,
+            ready!(sleep.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= at {
+                return Poll::Ready((now, due));
+            }
+            // It was set for an earlier clock that has moved on since.
+            sleep.as_mut().reset(at);
+        }
+    }
+
+    /// The next deadline. While the first token is waited for, its own clock stands in for the idle one.
+    fn next(&self) -> Option<(Instant, Due)> {
+        let first_token = self.clocks.first_token.filter(|_| self.waiting_for_first);
+        let idle = self.clocks.idle.filter(|_| first_token.is_none()).zip(self.silent_since);
+        let clocks = [
+            first_token.map(|length| (self.start, length, Due::FirstToken)),
+            idle.map(|(length, since)| (since, length, Due::Idle)),
+            self.clocks.total.map(|length| (self.start, length, Due::Total)),
+            self.clocks.keep_alive.map(|length| (self.last_sent, length, Due::KeepAlive)),
+        ];
+        // A length beyond all clocks is none.
+        let deadlines = clocks
+            .into_iter()
+            .flatten()
+            .filter_map(|(since, length, due)| Some((since.checked_add(length)?, due)));
+        deadlines.min_by_key(|&(at, _)| at)
+    }
+
+    /// The clock that has run out whatever the upstream brings: one that always has something ready never
+    /// gives [`Self::next`] a turn.
+    pub(super) fn overdue(&self, now: Instant) -> Option<Due> {
+        let is_over = |length: Option<Duration>| {
+            length.is_some_and(|length| now.saturating_duration_since(self.start) >= length)
         };
-        let total = self.clocks.total.map(|length| (self.start + length, Due::Total));
-        let keep_alive = self.clocks.keep_alive.map(|length| (self.last_sent + length, Due::KeepAlive));
-        [first, idle, total, keep_alive].into_iter().flatten().min_by_key(|&(at, _)| at)
+        if is_over(self.clocks.total) {
+            Some(Due::Total)
+        } else {
+            (self.waiting_for_first && is_over(self.clocks.first_token)).then_some(Due::FirstToken)
+        }
     }
 }
 
@@ -104,6 +151,8 @@ mod tests {
         assert_eq!(timers.next(), Some((start + s(23), Due::Idle)));
         timers.upstream_spoke();
         timers.sent(start + s(50));
+        assert_eq!(timers.overdue(start + s(59)), None);
+        assert_eq!(timers.overdue(start + s(60)), Some(Due::Total));
         assert_eq!(timers.next(), Some((start + s(60), Due::Total)));
     }
 
@@ -114,5 +163,13 @@ mod tests {
         assert_eq!(timers.next(), None);
         timers.upstream_silent(start);
         assert_eq!(timers.next(), Some((start + s(5), Due::Idle)));
+    }
+
+    #[test]
+    fn lengths_without_meaning_are_none() {
+        let start = Instant::now();
+        let off = Clocks { total: Some(Duration::MAX), keep_alive: Some(Duration::ZERO), ..Clocks::default() };
+        assert_eq!(Timers::new(off, start).next(), None);
+        assert_eq!(Timers::new(off, start).overdue(start + s(1_000)), None);
     }
 }

@@ -15,54 +15,74 @@ const ROUNDS_MAX: usize = 4;
 
 /// The waker of one exchange.
 #[derive(Debug, Default)]
-pub(super) struct Signal(Option<(Arc<Bell>, Waker)>);
+pub(super) struct Signal {
+    own: Option<(Arc<Bell>, Waker)>,
+    /// The last poll came to rest: until the bell rings there is nothing to do.
+    at_rest: bool,
+}
 
 #[derive(Debug)]
 struct Bell {
     task: Waker,
+    /// Whoever wakes now finds the one to be woken awake.
     polling: AtomicBool,
-    noted: AtomicBool,
+    /// Somebody woke since the last turn began.
+    rung: AtomicBool,
 }
 
 impl Signal {
     /// Polls `turn` until it is ready or has come to rest. `Pending` leaves the task's waker registered with
     /// everything that `turn` polled.
+    ///
+    /// A server polls a body about four times for each chunk that it writes, three of them in vain. Those
+    /// cost one flag here: everything that `turn` polls wakes through the bell, and it has not rung.
     pub(super) fn poll<T>(
         &mut self,
         cx: &Context<'_>,
         mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let (bell, waker) = self.of(cx.waker());
+        let at_rest = std::mem::take(&mut self.at_rest);
+        let is_new = self.own.as_ref().is_none_or(|(bell, _)| !bell.task.will_wake(cx.waker()));
+        let (bell, waker) = self.of(cx.waker(), is_new);
+        if at_rest && !is_new && !bell.rung.load(Ordering::Acquire) {
+            self.at_rest = true;
+            return Poll::Pending;
+        }
         let mut own = Context::from_waker(waker);
-        bell.polling.store(true, Ordering::SeqCst);
+        bell.polling.store(true, Ordering::Release);
         let mut result = Poll::Pending;
         for _ in 0..ROUNDS_MAX {
-            bell.noted.store(false, Ordering::SeqCst);
+            bell.rung.store(false, Ordering::Release);
             result = turn(&mut own);
-            if result.is_ready() || !bell.noted.load(Ordering::SeqCst) {
+            if result.is_ready() || !bell.rung.load(Ordering::Acquire) {
                 break;
             }
         }
         bell.polling.store(false, Ordering::SeqCst);
-        // Not at rest after all rounds, or woken by another thread just now. Whoever gets 'ready' polls again.
-        if result.is_pending() && bell.noted.load(Ordering::SeqCst) {
-            bell.task.wake_by_ref();
+        // Whoever gets 'ready' polls again.
+        if result.is_pending() {
+            if bell.rung.load(Ordering::SeqCst) {
+                // Not at rest after all rounds, or woken by another thread just now.
+                bell.task.wake_by_ref();
+            } else {
+                self.at_rest = true;
+            }
         }
         result
     }
 
     /// The bell of this task. A body rarely changes tasks, so this allocates once per exchange.
-    fn of(&mut self, task: &Waker) -> &(Arc<Bell>, Waker) {
-        if self.0.as_ref().is_none_or(|(bell, _)| !bell.task.will_wake(task)) {
+    fn of(&mut self, task: &Waker, is_new: bool) -> &(Arc<Bell>, Waker) {
+        if is_new {
             let bell = Arc::new(Bell {
                 task: task.clone(),
                 polling: AtomicBool::new(false),
-                noted: AtomicBool::new(false),
+                rung: AtomicBool::new(false),
             });
             let waker = Waker::from(bell.clone());
-            self.0 = Some((bell, waker));
+            self.own = Some((bell, waker));
         }
-        self.0.as_ref().expect("set above")
+        self.own.as_ref().expect("set above")
     }
 }
 
@@ -72,9 +92,8 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.polling.load(Ordering::SeqCst) {
-            self.noted.store(true, Ordering::SeqCst);
-        } else {
+        self.rung.store(true, Ordering::SeqCst);
+        if !self.polling.load(Ordering::SeqCst) {
             self.task.wake_by_ref();
         }
     }

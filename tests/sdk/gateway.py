@@ -124,7 +124,7 @@ targets = [{{ upstream = "mock" }}]
 
 KEYS = {
     "SDK_KEY": "sk-test-everything",
-    "SDK_KEY_NARROW": "sk-test-narrow",
-    "SDK_KEY_LIMITED": "sk-test-limited",
+    "SDK_KEY_NARROW": "sk-test-narrow-one",
+    "SDK_KEY_LIMITED": "sk-test-limited-one",
     "SDK_KEY_UPSTREAM": "sk-upstream-secret",
 }

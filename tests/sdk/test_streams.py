@@ -191,18 +191,38 @@ def test_a_responses_stream(client, mock, model):
 
 
 @pytest.mark.parametrize("end", ["end", "fin", "rst"])
-def test_a_responses_stream_without_its_end_is_told_as_an_error(client, mock, model, end):
+def test_a_responses_stream_without_its_end_is_raised(client, mock, model, end):
     gate = threading.Event()
     mock.script(model, sse_answer(samples.response_events(complete=False), end=end, gate=gate))
-    kinds, failed = [], False
-    try:
+    kinds = []
+    with pytest.raises(openai.APIError) as caught:
         for event in client.responses.create(model=model, input="mills", stream=True):
             kinds.append(event.type)
             gate.set()
-    except openai.APIError:
-        failed = True
-    assert failed or kinds[-1] in ("error", "response.failed")
+    assert caught.value.code
+    assert kinds[0] == "response.created"
     assert "response.completed" not in kinds
+
+
+def test_the_helper_for_responses_raises_as_well(client, mock, model):
+    mock.script(model, sse_answer(samples.response_events(complete=False)[:1]))
+    with client.responses.stream(model=model, input="mills") as stream, pytest.raises(openai.APIError):
+        list(stream)
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+def test_a_responses_stream_cut_anywhere_is_never_a_success(client, mock, model, framing):
+    """Cut behind every eleventh byte, by FIN and by RST: either the last event came whole, or an error is raised."""
+    parts = samples.response_events()
+    whole = sse_answer(parts, framing=framing).wire()
+    evidence = sum(map(len, whole[: len(parts)])) - (2 if framing == "chunked" else 0) - 1
+    for end in ("fin", "rst"):
+        for cut in range(0, evidence, 11):
+            name = f"{model}-{end}-{cut}"
+            mock.script(name, sse_answer(parts, framing=framing, end=end, cut=cut))
+            with pytest.raises(openai.APIError):
+                list(client.responses.create(model=name, input="mills", stream=True))
+            assert len(mock.seen(name)) == 1, f"{end} after {cut} bytes was sent again"
 
 
 def test_parse_of_a_stream(client, mock, model):

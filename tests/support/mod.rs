@@ -1,6 +1,12 @@
 //! Starts the real binary for the end-to-end tests, and stops it.
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod client;
+pub mod driver;
+pub mod setup;
+pub mod upstream;
+pub mod wire;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -26,12 +32,18 @@ impl Gateway {
 
     /// Starts with this configuration and these environment variables.
     pub fn start_with(config: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_limited(config, env, None)
+    }
+
+    /// Starts with a limit of open files.
+    pub fn start_limited(config: &str, env: &[(&str, &str)], files: Option<u32>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config.toml");
         std::fs::write(&path, config).expect("written");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_millstream"))
-            .arg("-c")
+        let limit = files.map_or_else(String::new, |files| format!("ulimit -n {files}; "));
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_millstream"), "-c"])
             .arg(&path)
             .env_clear()
             .envs(env.iter().copied())
@@ -113,6 +125,13 @@ impl Gateway {
     /// Waits for its end.
     pub fn wait(mut self) -> ExitStatus {
         self.child.wait().expect("waited for")
+    }
+
+    /// Bytes of memory in use.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 }
 

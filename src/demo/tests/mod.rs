@@ -12,12 +12,7 @@ use serde_json::{Value, json};
 use super::{Handle, Settings, start};
 
 pub(super) fn fast() -> Handle {
-    start(Settings {
-        tokens_per_second: 0.0,
-        first_token: Duration::ZERO,
-        seed: 7,
-    })
-    .unwrap()
+    start(Settings { tokens_per_second: 0.0, first_token: Duration::ZERO, seed: 7 }).unwrap()
 }
 
 /// Sends one request and reads to the end: the head and the decoded body.
@@ -56,15 +51,9 @@ pub(super) fn post(demo: &Handle, path: &str, body: &Value) -> Value {
 pub(super) fn stream(demo: &Handle, path: &str, mut body: Value) -> Vec<Value> {
     body["stream"] = true.into();
     let (head, answer) = send(demo, "POST", path, body.to_string().as_bytes());
-    assert!(
-        head.contains("content-type: text/event-stream"),
-        "{head}\n{answer}"
-    );
+    assert!(head.contains("content-type: text/event-stream"), "{head}\n{answer}");
     let data = |event: &str| {
-        let line = event
-            .lines()
-            .find_map(|line| line.strip_prefix("data: "))
-            .unwrap();
+        let line = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
         serde_json::from_str(line).unwrap_or_else(|_| line.into())
     };
     answer.split_terminator("\n\n").map(data).collect()
@@ -83,11 +72,7 @@ pub(super) fn with(mut body: Value, more: Value) -> Value {
 
 pub(super) fn content(chunks: &[Value], choice: u64) -> String {
     let of = |chunk: &&Value| chunk["choices"][0]["index"] == choice;
-    let text = |chunk: &Value| {
-        chunk["choices"][0]["delta"]["content"]
-            .as_str()
-            .map(str::to_owned)
-    };
+    let text = |chunk: &Value| chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned);
     chunks.iter().filter(of).filter_map(text).collect()
 }
 

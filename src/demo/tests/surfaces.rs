@@ -19,57 +19,27 @@ fn schemas_are_filled_by_type_bounds_and_references() {
     let check = |schema: Value, expected: Value| {
         assert_eq!(fill(&schema, "hi there"), expected, "{schema}");
     };
-    check(
-        json!({"type": "integer", "minimum": 5, "multipleOf": 4}),
-        json!(8),
-    );
+    check(json!({"type": "integer", "minimum": 5, "multipleOf": 4}), json!(8));
     check(json!({"type": "integer", "maximum": 0}), json!(0));
     check(json!({"type": "number"}), json!(1.0));
     check(json!({"type": ["null", "boolean"]}), json!(true));
-    check(
-        json!({"anyOf": [{"type": "null"}, {"type": "integer"}]}),
-        json!(1),
-    );
-    check(
-        json!({"type": "array", "minItems": 2, "items": {"const": "x"}}),
-        json!(["x", "x"]),
-    );
-    check(
-        json!({"type": "string", "minLength": 10, "maxLength": 10}),
-        json!("hi there.."),
-    );
-    check(
-        json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "null"}}}),
-        json!(null),
-    );
+    check(json!({"anyOf": [{"type": "null"}, {"type": "integer"}]}), json!(1));
+    check(json!({"type": "array", "minItems": 2, "items": {"const": "x"}}), json!(["x", "x"]));
+    check(json!({"type": "string", "minLength": 10, "maxLength": 10}), json!("hi there.."));
+    check(json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "null"}}}), json!(null));
     // A schema that contains itself ends.
-    fill(
-        &json!({"type": "object", "properties": {"next": {"$ref": "#"}}}),
-        "",
-    );
+    fill(&json!({"type": "object", "properties": {"next": {"$ref": "#"}}}), "");
     check(json!({}), json!("hi there"));
 }
 
 #[test]
 fn responses_stream_numbers_its_events_and_is_kept() {
     let demo = fast();
-    let events = stream(
-        &demo,
-        "/v1/responses",
-        json!({"model": "demo", "input": "hello"}),
-    );
-    let kinds: Vec<_> = events
-        .iter()
-        .map(|event| event["type"].as_str().unwrap())
-        .collect();
+    let events = stream(&demo, "/v1/responses", json!({"model": "demo", "input": "hello"}));
+    let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(
         kinds[..4],
-        [
-            "response.created",
-            "response.in_progress",
-            "response.output_item.added",
-            "response.content_part.added"
-        ]
+        ["response.created", "response.in_progress", "response.output_item.added", "response.content_part.added"]
     );
     assert_eq!(
         kinds[kinds.len() - 4..],
@@ -93,14 +63,8 @@ fn responses_stream_numbers_its_events_and_is_kept() {
     assert_eq!(&get(&format!("/v1/responses/{id}")), last);
     let items = get(&format!("/v1/responses/{id}/input_items"));
     assert_eq!(items["data"][0]["content"][0]["text"], "hello");
-    assert_eq!(
-        post(&demo, &format!("/v1/responses/{id}/cancel"), &json!({}))["status"],
-        "completed"
-    );
-    assert_eq!(
-        get("/v1/responses/resp_x")["error"]["type"],
-        "invalid_request_error"
-    );
+    assert_eq!(post(&demo, &format!("/v1/responses/{id}/cancel"), &json!({}))["status"], "completed");
+    assert_eq!(get("/v1/responses/resp_x")["error"]["type"], "invalid_request_error");
 }
 
 #[test]
@@ -111,10 +75,7 @@ fn responses_calls_functions() {
     let whole = post(&demo, "/v1/responses", &body);
     assert_eq!(whole["output"][0]["type"], "function_call");
     let events = stream(&demo, "/v1/responses", body);
-    let done = events
-        .iter()
-        .find(|event| event["type"] == "response.function_call_arguments.done")
-        .unwrap();
+    let done = events.iter().find(|event| event["type"] == "response.function_call_arguments.done").unwrap();
     assert_eq!(done["arguments"], whole["output"][0]["arguments"]);
 }
 
@@ -124,10 +85,7 @@ fn completions_stream_and_whole_agree() {
     let body = json!({"model": "demo", "prompt": "Once", "max_tokens": 9});
     let whole = post(&demo, "/v1/completions", &body);
     let chunks = stream(&demo, "/v1/completions", body);
-    let text: String = chunks
-        .iter()
-        .filter_map(|chunk| chunk["choices"][0]["text"].as_str())
-        .collect();
+    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["text"].as_str()).collect();
     assert_eq!(whole["choices"][0]["text"], text);
     assert_eq!(chunks.len(), 9 + 2);
 }
@@ -137,23 +95,12 @@ fn embeddings_are_unit_vectors_in_both_encodings() {
     let demo = fast();
     let body = json!({"model": "demo-embedding", "input": ["a", "b"], "dimensions": 3});
     let floats = post(&demo, "/v1/embeddings", &body);
-    let vector: Vec<f64> = floats["data"][0]["embedding"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_f64)
-        .collect();
+    let vector: Vec<f64> =
+        floats["data"][0]["embedding"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
     let length: f64 = vector.iter().map(|n| n * n).sum();
     assert!(vector.len() == 3 && (length - 1.0).abs() < 1e-5);
-    assert_ne!(
-        floats["data"][0]["embedding"],
-        floats["data"][1]["embedding"]
-    );
-    let packed = post(
-        &demo,
-        "/v1/embeddings",
-        &with(body, json!({"encoding_format": "base64"})),
-    );
+    assert_ne!(floats["data"][0]["embedding"], floats["data"][1]["embedding"]);
+    let packed = post(&demo, "/v1/embeddings", &with(body, json!({"encoding_format": "base64"})));
     assert_eq!(packed["data"][0]["embedding"].as_str().unwrap().len(), 16);
     assert_eq!(base64(b"Ma"), "TWE=");
     assert_eq!(base64(b"Man"), "TWFu");
@@ -162,25 +109,15 @@ fn embeddings_are_unit_vectors_in_both_encodings() {
 #[test]
 fn small_surfaces_answer() {
     let demo = fast();
-    let body =
-        json!({"model": "r", "query": "red mill", "documents": ["blue", "a red mill"], "top_n": 1});
+    let body = json!({"model": "r", "query": "red mill", "documents": ["blue", "a red mill"], "top_n": 1});
     assert_eq!(post(&demo, "/v1/rerank", &body)["results"][0]["index"], 1);
-    assert_eq!(
-        post(&demo, "/v1/moderations", &json!({"input": "hi"}))["results"][0]["flagged"],
-        false
-    );
-    assert!(
-        post(&demo, "/v1/images/generations", &json!({"prompt": "x"}))["data"][0]["b64_json"]
-            .is_string()
-    );
+    assert_eq!(post(&demo, "/v1/moderations", &json!({"input": "hi"}))["results"][0]["flagged"], false);
+    assert!(post(&demo, "/v1/images/generations", &json!({"prompt": "x"}))["data"][0]["b64_json"].is_string());
     let form = b"--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\n\
         Content-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{}\n\r\n--b--\r\n";
     let (_, file) = send(&demo, "POST", "/v1/files", form);
     let file: Value = serde_json::from_str(&file).unwrap();
-    assert_eq!(
-        (&file["bytes"], &file["purpose"]),
-        (&json!(3), &json!("batch"))
-    );
+    assert_eq!((&file["bytes"], &file["purpose"]), (&json!(3), &json!("batch")));
     let batch = post(&demo, "/v1/batches", &json!({"input_file_id": file["id"]}));
     assert_eq!(batch["status"], "completed");
     let (_, text) = send(&demo, "POST", "/v1/audio/transcriptions", form);

@@ -1,1 +1,163 @@
 //! Tests of the tap.
+
+use super::*;
+
+struct Case {
+    ending: Ending,
+    choices: u32,
+    events: &'static [&'static str],
+    /// Whether it is complete when its transfer has an end mark, and when it has none.
+    complete: (bool, bool),
+    failed: bool,
+    reason: Option<&'static str>,
+}
+
+const CHAT: Case =
+    Case { ending: Ending::Chat, choices: 1, events: &[], complete: (false, false), failed: false, reason: None };
+const STOP: &str = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason": "stop"}]}"#;
+
+fn check(cases: &[Case]) {
+    for case in cases {
+        let mut tap = Tap::new(case.ending, case.choices);
+        for event in case.events {
+            tap.event(format!("{event}\n\n").as_bytes());
+        }
+        let found = ((tap.is_complete(true), tap.is_complete(false)), tap.is_failed(), tap.finish_reason());
+        assert_eq!(found, (case.complete, case.failed, case.reason), "{:?} {:?}", case.ending, case.events);
+    }
+}
+
+#[test]
+fn the_end_of_a_chat_is_judged_by_its_evidence() {
+    check(&[
+        CHAT,
+        Case { ending: Ending::Transfer, complete: (true, false), ..CHAT },
+        Case { events: &["data: [DONE]"], complete: (true, true), ..CHAT },
+        Case { events: &["data:[DONE] "], complete: (true, true), ..CHAT },
+        Case { events: &[": [DONE]", "data", "data: ", "event: [DONE]"], ..CHAT },
+        Case { events: &[STOP], complete: (true, false), reason: Some("stop"), ..CHAT },
+        Case { events: &[STOP], choices: 2, reason: Some("stop"), ..CHAT },
+        Case { events: &[STOP, STOP], choices: 2, complete: (true, false), reason: Some("stop"), ..CHAT },
+        Case {
+            events: &[r#"data: {"choices":[{"finish_reason":"stop"},{"finish_reason":"length"}]}"#],
+            choices: 2,
+            complete: (true, false),
+            reason: Some("length"),
+            ..CHAT
+        },
+        Case { events: &[r#"data: {"choices":[{"finish_reason":""},{"finish_reason":null}]}"#], ..CHAT },
+        Case { events: &[r#"data: {"choices":[{"delta":{"content":"\"finish_reason\":\"stop\""}}]}"#], ..CHAT },
+        Case { events: &[r#"data: {"error":{"message":"no"}}"#], complete: (true, true), failed: true, ..CHAT },
+        Case { events: &[r#"data: { "error" : "no" }"#], complete: (true, true), failed: true, ..CHAT },
+        Case { events: &[r#"data: {"error":null,"choices":[]}"#], ..CHAT },
+        Case { events: &["event: error\ndata: {}"], complete: (true, true), failed: true, ..CHAT },
+        Case {
+            events: &[r#"data: {"id":"1","error":{"code":502},"choices":[{"finish_reason":"error"}]}"#],
+            complete: (true, true),
+            failed: true,
+            reason: Some("error"),
+            ..CHAT
+        },
+        Case {
+            events: &[r#"data: {"type":"response.completed","response":{}}"#],
+            complete: (true, true),
+            reason: Some("completed"),
+            ..CHAT
+        },
+    ]);
+}
+
+#[test]
+fn the_end_of_a_response_is_judged_by_its_evidence() {
+    let responses = Case { ending: Ending::Responses, ..CHAT };
+    check(&[
+        Case { events: &[STOP], ..responses },
+        Case {
+            events: &[r#"data: {"sequence_number":4,"type":"response.incomplete","response":{}}"#],
+            complete: (true, true),
+            reason: Some("incomplete"),
+            ..responses
+        },
+        Case {
+            events: &["event: response.failed\ndata: {\"response\":{\"error\":{}}}"],
+            complete: (true, true),
+            failed: true,
+            reason: Some("failed"),
+            ..responses
+        },
+        Case {
+            events: &[r#"data: {"sequence_number":4,"type":"error","code":"x"}"#],
+            complete: (true, true),
+            failed: true,
+            ..responses
+        },
+        // A tool's error, and a text that looks like a type, are none of the stream's.
+        Case {
+            events: &[
+                r#"data: {"type":"response.output_item.done","item":{"type":"mcp_call","error":{"type":"error"}}}"#,
+                r#"data: {"type":"response.output_text.delta","delta":"response.completed"}"#,
+            ],
+            ..responses
+        },
+    ]);
+}
+
+#[test]
+fn what_an_event_is_to_the_relay() {
+    let usage = r#"data: {"choices": [ ],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+    let both = r#"data: {"choices":[{"delta":{}}],"usage":{"prompt_tokens":1}}"#;
+    for (ending, event, expected) in [
+        (Ending::Chat, ": comment", Seen::Nothing),
+        (Ending::Chat, "data:", Seen::Nothing),
+        (Ending::Chat, "retry: 3", Seen::Nothing),
+        (Ending::Chat, "data: [DONE]", Seen::Nothing),
+        (Ending::Chat, "data: not even JSON", Seen::Token),
+        (Ending::Chat, usage, Seen::UsageOnly),
+        (Ending::Chat, both, Seen::Token),
+        (Ending::Chat, r#"data: {"choices":[],"usage":null}"#, Seen::Token),
+        (Ending::Chat, r#"data: {"choices":[],"prompt_filter_results":[]}"#, Seen::Token),
+        (Ending::Responses, r#"data: {"type":"response.created"}"#, Seen::Preamble),
+        (Ending::Responses, r#"data: {"type":"response.queued"}"#, Seen::Preamble),
+        (Ending::Responses, r#"data: {"type":"response.output_item.added"}"#, Seen::Token),
+    ] {
+        assert_eq!(Tap::new(ending, 1).event(format!("{event}\n\n").as_bytes()), expected, "{event}");
+    }
+}
+
+#[test]
+fn usage_is_taken_in_every_form() {
+    let both = Some((Some(7), Some(9)));
+    for (text, expected) in [
+        (r#"{"usage":{"prompt_tokens":7,"completion_tokens":9}}"#, both),
+        (r#"{"usage" : { "output_tokens":9, "details":{"a":[1]}, "input_tokens":7}}"#, both),
+        (r#"{"usage":{"prompt_tokens":7,"input_tokens":7,"output_tokens":9,"completion_tokens":9}}"#, both),
+        (r#"{"usage":{"prompt_tokens":7,"completion_tokens":9}} {"usage":{}} {"usage":null}"#, both),
+        (r#"{"usage":{"prompt_tokens":7}}"#, Some((Some(7), None))),
+        (r#"{"usage":{"prompt_tokens":7,"comple"#, None),
+        (r#"{"usage":{"prompt_tokens":"7"}}"#, None),
+        (r#"{"content":"\"usage\":{\"prompt_tokens\":1}"}"#, None),
+    ] {
+        let mut tap = Tap::new(Ending::Chat, 1);
+        tap.whole(text.as_bytes());
+        assert_eq!(tap.usage().map(|usage| (usage.prompt_tokens, usage.completion_tokens)), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_next_sequence_number_follows_the_last_one_seen() {
+    let mut tap = Tap::new(Ending::Responses, 1);
+    assert_eq!(tap.next_sequence_number(), 0);
+    for (number, next) in [("7", 8), ("18446744073709551615", u64::MAX), ("x", u64::MAX)] {
+        tap.event(format!("data: {{\"type\":\"response.x\",\"sequence_number\": {number}}}\n\n").as_bytes());
+        assert_eq!(tap.next_sequence_number(), next);
+    }
+}
+
+#[test]
+fn nesting_without_end_takes_linear_time() {
+    // Reading every level to its end would take 10^11 steps here.
+    let mut tap = Tap::new(Ending::Chat, 1);
+    let nested = "{\"usage\":".repeat(100_000);
+    assert_eq!(tap.event(format!("data: {nested}\n\n").as_bytes()), Seen::Token);
+    assert_eq!(tap.usage(), None);
+}

@@ -186,8 +186,7 @@ fn certificate() -> (TempDir, PathBuf, PathBuf) {
 
 /// Speaks whatever ALPN chose.
 async fn serve_tls(acceptor: Acceptor, stream: TcpStream) {
-    let fd = stream.into_std().expect("a socket").into();
-    let Ok(mut io) = acceptor.accept(Conn::from_tcp(fd).expect("registered")).await else { return };
+    let Ok(mut io) = acceptor.accept(Conn::from_tcp(stream).expect("registered")).await else { return };
     if io.alpn_h2() {
         serve_h2(io).await;
     } else {

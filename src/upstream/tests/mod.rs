@@ -23,7 +23,8 @@ use tokio::time::timeout;
 
 use super::{Body, BodyError, Caps, Connectors, Pool, Request, SendError};
 use crate::config::{
-    Admin, BaseUrl, Config, Drain, Limits, Log, LogFormat, Protocol, Server, Stream, Upstream, UpstreamKind,
+    Admin, BaseUrl, Config, DemoSettings, Drain, Limits, Log, LogFormat, Protocol, Server, Stream, Upstream,
+    UpstreamKind,
 };
 use crate::reactor;
 use crate::telemetry::Telemetry;
@@ -72,7 +73,7 @@ struct Bench {
 impl Bench {
     fn new(upstream: Upstream) -> Self {
         let config = config(upstream);
-        let caps = Caps::new(&config.upstreams);
+        let caps = Caps::new(&config.upstreams, usize::MAX);
         let connectors = Connectors::new(&config.upstreams).expect("good settings");
         let recorder = Telemetry::new(&config, 1).recorder(0);
         let pool = Pool::new(&config.upstreams, &caps, &connectors, &recorder);
@@ -187,5 +188,6 @@ fn config(upstream: Upstream) -> Config {
         admin: Admin { listen: None },
         drain: Drain { delay: second, timeout: second },
         log: Log { filter: String::new(), format: LogFormat::Text, access: false },
+        demo: DemoSettings { tokens_per_second: 1.0, seed: 0, first_token: second },
     }
 }

@@ -70,7 +70,7 @@ before(async () => {
       `[[upstreams]]\nname = "mock"\nkind = "openai"\nbase_url = "http://127.0.0.1:${upstream.address().port}/v1"\n` +
       `[[routes]]\nmodel = "m-*"\ntargets = [{ upstream = "mock" }]\n`,
   );
-  gateway = await start(['serve', '-c', config], { SDK_KEY: 'sk-test' });
+  gateway = await start(['serve', '-c', config], { SDK_KEY: 'sk-test-everything' });
   const listen = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'];
   demo = await start(['demo', ...listen, '--workers', '1', '--pace', '2000']);
 });
@@ -84,7 +84,7 @@ after(async () => {
 
 const demoClient = () => new OpenAI({ apiKey: 'none', baseURL: `${demo.url}/v1`, maxRetries: 0 });
 const client = (options = {}) =>
-  new OpenAI({ apiKey: 'sk-test', baseURL: `${gateway.url}/v1`, maxRetries: 0, timeout: 20_000, ...options });
+  new OpenAI({ apiKey: 'sk-test-everything', baseURL: `${gateway.url}/v1`, maxRetries: 0, timeout: 20_000, ...options });
 const json = (response, status, value, headers = {}) => {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
   response.end(JSON.stringify(value));
@@ -191,6 +191,18 @@ test('a clean end without an ending is an error', async () => {
   });
   const stream = client().chat.completions.create({ model: 'm-silent', messages: ask, stream: true });
   await assert.rejects(async () => textOf(await stream), OpenAI.APIError);
+});
+
+test('a responses stream cut in its midst is an error', async () => {
+  const created = { type: 'response.created', sequence_number: 0, response: { id: 'resp_1', object: 'response', status: 'in_progress', output: [] } };
+  scripts.set('m-cut-responses', (response) => {
+    sse(response);
+    response.write(`event: response.created\ndata: ${JSON.stringify(created)}\n\n`, () => response.destroy());
+  });
+  const stream = client().responses.create({ model: 'm-cut-responses', input: 'mills', stream: true });
+  await assert.rejects(async () => {
+    for await (const part of await stream) assert.notEqual(part.type, 'response.completed');
+  }, OpenAI.APIError);
 });
 
 test('a whole stream', async () => {

@@ -1,0 +1,404 @@
+//! The relay: a response body that pulls its upstream's body when it is polled itself.
+//!
+//! No task and no channel per stream: whoever writes to the client polls this, this polls the upstream's
+//! connection, and a client that stops reading stops both. A whole event leaves as soon as its last byte is
+//! in; an incomplete one is kept back (up to a bound) so that a break in its middle can still be told as an
+//! error event, which costs its reader nothing: no client acts on an event before its blank line.
+
+mod events;
+mod last;
+mod outbox;
+mod source;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use tokio::time::Instant;
+
+use self::events::Events;
+use self::last::Last;
+use self::outbox::Outbox;
+use self::source::{Read, Source, stray_event};
+use super::end::{Abort, End};
+use super::phase::PhaseGuard;
+use super::tap::Tap;
+use super::timers::{Clocks, Due, Timers};
+use crate::api::endpoint::Ending;
+use crate::api::error as dialect;
+use crate::error::{Error, Kind};
+use crate::signal::{Phase, Watch};
+use crate::telemetry::{EndReason, Recorder};
+use crate::units::UpstreamId;
+
+/// Frames taken from the source before everybody else of this core gets a turn.
+const FRAMES_PER_TURN_MAX: usize = 64;
+
+/// What a body gives when it is polled and has something.
+type Step = Option<Result<Frame<Bytes>, Abort>>;
+
+/// What a relay needs to know of its exchange.
+#[derive(Debug)]
+pub struct Settings {
+    /// The stream's clocks, all counted from `start`.
+    pub clocks: Clocks,
+    /// When the request came.
+    pub start: Instant,
+    /// How the end of the answer is recognised, and which dialect errors are told in.
+    pub ending: Ending,
+    /// The request's `n`.
+    pub choices: u32,
+    /// Remove the chunk that carries nothing but the usage: the client did not ask for it.
+    pub strip_usage: bool,
+    /// Bytes of an incomplete event that are kept back at most.
+    pub event_hold_bytes_max: usize,
+    /// For error events.
+    pub request_id: Rc<str>,
+    /// Ends the stream at the drain deadline.
+    pub recall: Watch<Phase>,
+    /// Where chunks and first tokens are counted.
+    pub recorder: Rc<Recorder>,
+    /// Counts the stream in its phase.
+    pub phase: PhaseGuard,
+}
+
+/// An upstream's answer, its head already read.
+#[derive(Debug)]
+pub struct Answer<U> {
+    /// Who answers.
+    pub upstream: UpstreamId,
+    /// The body is an event stream that we can read (not compressed).
+    pub events: bool,
+    /// The transfer has an end mark of its own (length, chunks or HTTP/2), so that a cut can't pass for an end.
+    pub framed: bool,
+    /// The body.
+    pub body: U,
+}
+
+/// An answer that is still awaited, for a client that has been sent its response head already.
+pub type Pending<U> = Pin<Box<dyn Future<Output = Result<Answer<U>, Error>>>>;
+
+/// The response body of a proxied exchange. See the module's documentation.
+pub struct Relay<U> {
+    settings: Settings,
+    source: Source<U>,
+    framed: bool,
+    events: Events,
+    /// What goes out next. Whatever happens to the source, this goes first.
+    out: Outbox,
+    timers: Timers,
+    trailers: Option<HeaderMap>,
+    last: Last,
+    end: End,
+    last_read: Option<Instant>,
+}
+
+impl<U> Relay<U>
+where
+    U: Body<Data = Bytes> + Unpin,
+    U::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    /// Relays an answer whose head has been read.
+    pub fn new(answer: Answer<U>, mut settings: Settings) -> Self {
+        if !answer.events {
+            // Comments have no place in something else, and the first byte of a download is no token.
+            settings.clocks.keep_alive = None;
+            settings.clocks.first_token = None;
+        }
+        let mut relay = Self::with_source(Source::Body(answer.body), settings);
+        relay.end.streamed = answer.events;
+        relay.end.upstream = Some(answer.upstream);
+        relay.framed = answer.framed;
+        relay
+    }
+
+    /// Waits for an answer on behalf of a client that has been told to expect an event stream.
+    pub fn awaiting(pending: Pending<U>, settings: Settings) -> Self {
+        let mut relay = Self::with_source(Source::Awaited(pending), settings);
+        relay.end.streamed = true;
+        relay
+    }
+
+    fn with_source(source: Source<U>, settings: Settings) -> Self {
+        let tap = Tap::new(settings.ending, settings.choices);
+        Self {
+            source,
+            framed: true,
+            events: Events::new(tap, settings.strip_usage, settings.event_hold_bytes_max),
+            out: Outbox::default(),
+            timers: Timers::new(settings.clocks, settings.start),
+            trailers: None,
+            last: Last::Nothing,
+            end: End::default(),
+            last_read: None,
+            settings,
+        }
+    }
+}
+
+impl<U> Relay<U> {
+    /// How it ended, as far as it has.
+    pub fn end(&self) -> End {
+        let tap = self.events.tap();
+        End {
+            reason: self.end.reason.or_else(|| self.reason_if_left_now()),
+            events: self.events.count(),
+            usage: tap.usage(),
+            finish_reason: tap.finish_reason().map(Box::from),
+            ..self.end.clone()
+        }
+    }
+
+    /// A client may leave as soon as it has read the last word; and what had gone wrong before it left is the
+    /// reason, not its leaving.
+    fn reason_if_left_now(&self) -> Option<EndReason> {
+        let tap = self.events.tap();
+        tap.last_word().or_else(|| match self.last {
+            Last::Broken(_, reason) => Some(reason),
+            Last::Ended if self.end.streamed && !tap.is_complete(self.framed) => {
+                Some(EndReason::UpstreamTruncated)
+            }
+            Last::Ended => Some(EndReason::Completed),
+            _ => None,
+        })
+    }
+}
+
+impl<U> Body for Relay<U>
+where
+    U: Body<Data = Bytes> + Unpin,
+    U::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = Abort;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step> {
+        let this = &mut *self;
+        if matches!(this.last, Last::Nothing) && this.settings.recall.poll(cx) == Phase::End {
+            this.last = Last::broken(Error::new(Kind::Drained, "the gateway is stopping"));
+        }
+        loop {
+            if matches!(this.last, Last::Nothing) && this.out.is_empty() {
+                this.pull(cx);
+            }
+            if let Some(bytes) = this.out.pop() {
+                return this.send(bytes);
+            }
+            if !matches!(this.last, Last::Nothing) {
+                return this.finish(cx);
+            }
+            match this.poll_timers(cx) {
+                Poll::Ready(Some(comment)) => return this.send(comment),
+                Poll::Ready(None) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.last, Last::Over)
+    }
+}
+
+impl<U> Relay<U>
+where
+    U: Body<Data = Bytes> + Unpin,
+    U::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    /// Takes from the source what is ready, up to a bound. Ends with something to send, with `last` set, or
+    /// with the task to be woken.
+    fn pull(&mut self, cx: &mut Context<'_>) {
+        let events_before = self.events.count();
+        let mut silent = false;
+        let mut turns = 0;
+        while !self.out.is_full() && matches!(self.last, Last::Nothing) {
+            turns += 1;
+            if turns > FRAMES_PER_TURN_MAX {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            match self.source.poll(cx) {
+                Poll::Pending => {
+                    silent = true;
+                    break;
+                }
+                Poll::Ready(Some(Ok(read))) => self.take(read),
+                Poll::Ready(Some(Err(error))) => self.last = Last::broken(error),
+                Poll::Ready(None) => self.last = Last::Ended,
+            }
+        }
+        let now = Instant::now();
+        if matches!(self.last, Last::Nothing)
+            && let Some(due) = self.timers.overdue(now)
+        {
+            self.last = Last::broken_by(due);
+        }
+        if !matches!(self.last, Last::Nothing) {
+            // Back to its pool, or closed, before anything else is done.
+            self.source = Source::Gone;
+        } else if silent {
+            self.timers.upstream_silent(now);
+        }
+        self.count(now, events_before);
+        if !self.out.is_empty() {
+            self.timers.sent(now);
+        }
+    }
+
+    fn take(&mut self, read: Read) {
+        self.timers.upstream_spoke();
+        match read {
+            Read::Answered(upstream, framed) => {
+                self.end.upstream = Some(upstream);
+                self.framed = framed;
+            }
+            Read::Data(data) if self.end.streamed => {
+                if self.events.feed(data, &mut self.out) {
+                    self.first_token();
+                }
+            }
+            Read::Data(data) => {
+                self.first_token();
+                self.events.tap_mut().piece(&data);
+                self.out.push(data);
+            }
+            Read::Trailers(trailers) => self.trailers = Some(trailers),
+            Read::Part => {}
+            Read::Stray(text) if self.events.tap_mut().stray(&text) => self.out.push(stray_event(&text)),
+            Read::Stray(_) => self.last = Last::stray(),
+        }
+    }
+
+    fn first_token(&mut self) {
+        if !self.timers.waits_for_first_token() {
+            return;
+        }
+        self.timers.first_token_seen();
+        self.settings.phase.streaming();
+        if self.end.streamed {
+            let after = self.settings.start.elapsed();
+            self.end.first_token = Some(after);
+            if let Some(upstream) = self.end.upstream {
+                self.settings.recorder.first_token(upstream, after);
+            }
+        }
+    }
+
+    fn count(&mut self, now: Instant, events_before: u64) {
+        let events = self.events.count() - events_before;
+        let Some(upstream) = self.end.upstream.filter(|_| events > 0) else { return };
+        self.settings.recorder.chunks(upstream, events);
+        if let Some(last) = self.last_read.replace(now) {
+            self.settings.recorder.chunk_gap(upstream, now.saturating_duration_since(last));
+        }
+    }
+
+    /// Waits for the next clock. A comment to send, or `None` when `last` has been set.
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            let (now, due) = ready!(self.timers.poll(cx));
+            if due != Due::KeepAlive {
+                self.last = Last::broken_by(due);
+                return Poll::Ready(None);
+            }
+            self.timers.sent(now);
+            if let Some(comment) = self.events.keep_alive() {
+                return Poll::Ready(Some(comment));
+            }
+        }
+    }
+
+    /// The source is done: says how, in the way that fits.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            match std::mem::replace(&mut self.last, Last::Over) {
+                Last::Nothing | Last::Over => return Poll::Ready(None),
+                Last::Ended => {
+                    if let Some(step) = self.finish_ended() {
+                        return step;
+                    }
+                }
+                Last::Broken(error, reason) => {
+                    self.source = Source::Gone;
+                    let last_word = self.events.tap().last_word();
+                    self.end.reason = last_word.or(Some(reason));
+                    if last_word.is_some() {
+                        continue;
+                    }
+                    tracing::debug!(request_id = %self.settings.request_id, ?reason, %error, "stream broken off");
+                    if !self.end.streamed || self.events.is_inside_long_event() {
+                        self.last = Last::Abort(reason, false);
+                        continue;
+                    }
+                    let event = dialect::event(
+                        &error,
+                        &self.settings.request_id,
+                        self.settings.ending == Ending::Responses,
+                        self.events.tap().next_sequence_number(),
+                    );
+                    return match self.events.missing() {
+                        b"" => self.send(event),
+                        missing => self.send([missing, &event].concat().into()),
+                    };
+                }
+                Last::Abort(reason, true) => return Poll::Ready(Some(Err(Abort(reason)))),
+                Last::Abort(reason, false) => {
+                    // The connection flushes what it has when a body is pending, and drops it when a body fails.
+                    self.last = Last::Abort(reason, true);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// After a clean end of the transfer: the rest, and whether it is a success.
+    fn finish_ended(&mut self) -> Option<Poll<Step>> {
+        if !self.end.streamed {
+            self.events.tap_mut().pieces_end(b"");
+            self.end.reason = Some(EndReason::Completed);
+            return self.take_trailers();
+        }
+        let events_before = self.events.count();
+        if let Some(rest) = self.events.rest() {
+            self.first_token();
+            self.count(Instant::now(), events_before);
+            self.last = Last::Ended;
+            return Some(self.send(rest));
+        }
+        let last_word = self.events.tap().last_word();
+        let is_cut = self.events.is_inside_long_event() || !self.events.tap().is_complete(self.framed);
+        if last_word.is_none() && is_cut {
+            self.last = Last::truncated();
+            return None;
+        }
+        self.end.reason = last_word.or(Some(EndReason::Completed));
+        self.take_trailers()
+    }
+
+    fn take_trailers(&mut self) -> Option<Poll<Step>> {
+        self.trailers.take().map(|trailers| Poll::Ready(Some(Ok(Frame::trailers(trailers)))))
+    }
+
+    fn send(&mut self, bytes: Bytes) -> Poll<Step> {
+        self.end.bytes += bytes.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+impl<U> fmt::Debug for Relay<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
+mod tests;

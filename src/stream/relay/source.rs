@@ -1,0 +1,107 @@
+//! Where a relay reads from: an upstream's body, or the answer that one is awaited in.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Body;
+
+use super::{Answer, Pending};
+use crate::error::{Error, Kind};
+use crate::units::UpstreamId;
+
+/// Bytes of an upstream's error answer that are read when the response head has already been sent.
+const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+
+pub(super) enum Source<U> {
+    /// The head was sent early; the upstream has not answered.
+    Awaited(Pending<U>),
+    /// The answer.
+    Body(U),
+    /// Not an event stream, though the client was promised one.
+    Stray(U, BytesMut),
+    /// Over, one way or the other.
+    Gone,
+}
+
+/// What one look at the source brought.
+pub(super) enum Read {
+    /// The awaited answer is here: who gave it, and whether its transfer has an end mark of its own.
+    Answered(UpstreamId, bool),
+    /// Bytes of the body.
+    Data(Bytes),
+    /// What stands behind the body.
+    Trailers(HeaderMap),
+    /// Something that is kept until the rest is here, or of no interest.
+    Part,
+    /// The whole text of an answer that is no event stream (its beginning, if it is very long).
+    Stray(Bytes),
+}
+
+impl<U> Source<U>
+where
+    U: Body<Data = Bytes> + Unpin,
+    U::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    /// One step; the caller bounds how many it takes in one go.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Error>>> {
+        let read = match self {
+            Self::Awaited(pending) => match ready!(pending.as_mut().poll(cx)) {
+                Ok(answer) => Ok(self.answered(answer)),
+                Err(error) => Err(error),
+            },
+            Self::Body(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => Ok(match frame.into_data() {
+                    Ok(data) if data.is_empty() => Read::Part,
+                    Ok(data) => Read::Data(data),
+                    Err(frame) => frame.into_trailers().map_or(Read::Part, Read::Trailers),
+                }),
+                Some(Err(error)) => {
+                    Err(Error::new(Kind::StreamTruncated, "the upstream broke the transfer off")
+                        .with_source(error))
+                }
+                None => return Poll::Ready(None),
+            },
+            Self::Stray(body, text) => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        let room = ERROR_BODY_BYTES_MAX.saturating_sub(text.len());
+                        text.extend_from_slice(&data[..data.len().min(room)]);
+                    }
+                    // The rest of something that long is not worth reading: it is no error of the dialect.
+                    Ok(if text.len() < ERROR_BODY_BYTES_MAX { Read::Part } else { self.stray() })
+                }
+                Some(Err(_)) | None => Ok(self.stray()),
+            },
+            Self::Gone => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(read))
+    }
+
+    fn answered(&mut self, answer: Answer<U>) -> Read {
+        *self = if answer.events { Self::Body(answer.body) } else { Self::Stray(answer.body, BytesMut::new()) };
+        Read::Answered(answer.upstream, answer.framed)
+    }
+
+    fn stray(&mut self) -> Read {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Stray(_, text) => Read::Stray(text.freeze()),
+            _ => Read::Part,
+        }
+    }
+}
+
+/// An upstream's whole answer as one event, for a client that has been promised events. Only for JSON, where
+/// line ends mean nothing.
+pub(super) fn stray_event(text: &[u8]) -> Bytes {
+    let mut event = BytesMut::with_capacity(text.len() + 16);
+    for line in text.trim_ascii().split(|byte| matches!(byte, b'\n' | b'\r')) {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line);
+        event.extend_from_slice(b"\n");
+    }
+    event.extend_from_slice(b"\n");
+    event.freeze()
+}
