@@ -44,7 +44,12 @@ fn serve(mut stream: TcpStream) {
         let head = [&[0x88][..], &block(&[("content-type", content_type)])].concat();
         peer.send(&frame(HEADERS, END_HEADERS, id, &head));
         if body.contains("stream") {
-            peer.send(&frame(DATA, 0, id, b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n"));
+            peer.send(&frame(
+                DATA,
+                0,
+                id,
+                b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n",
+            ));
         } else if body.contains("empties") {
             peer.send(&frame(DATA, 0, id, b"").repeat(EMPTY_FRAMES));
         } else {

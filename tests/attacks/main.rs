@@ -22,6 +22,7 @@ mod logs;
 mod paths;
 mod slow;
 mod smuggling;
+mod table;
 mod windows;
 
 use recorder::Recorder;
