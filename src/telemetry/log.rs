@@ -275,8 +275,10 @@ mod tests {
     #[test]
     fn controls_that_formatters_leave_are_escaped() {
         for format in [LogFormat::Text, LogFormat::Json] {
-            let line = logged(&config(format, true), false, || tracing::info!("a\u{7f}\u{9b}31mé\u{a0}"));
-            assert!(line.contains("a\\u007f\\u009b31mé\u{a0}"), "{line}");
+            let error = "a\u{7f}\u{9b}31mé\u{a0}";
+            let line = logged(&config(format, true), false, || tracing::info!(%error, "refused"));
+            assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
+            assert!(line.contains("\\u009b31mé\u{a0}"), "{line}");
             assert!(format == LogFormat::Text || serde_json::from_str::<Value>(&line).is_ok(), "{line}");
         }
         assert_eq!(visible(b"\xc2"), b"\xc2");

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::time::Instant;
 
 use crate::frames::{Client, DATA, END_HEADERS, END_STREAM, HEADERS, chat_block, flood, frame};
-use crate::http1::{Answer, PATIENCE, answers, ask, ask_to_the_end, chat, connect, head, post, read_all, read_answer};
+use crate::http1::{
+    Answer, PATIENCE, answers, ask, ask_to_the_end, chat, connect, head, post, read_all, read_answer,
+};
 use crate::recorder::Recorder;
 use crate::{gateway, resident_kib};
 

@@ -13,6 +13,7 @@ mod http1;
 mod recorder;
 
 mod bodies;
+mod empties;
 mod floods;
 mod heads;
 mod http2;
@@ -21,6 +22,7 @@ mod logs;
 mod paths;
 mod slow;
 mod smuggling;
+mod table;
 mod windows;
 
 use recorder::Recorder;
