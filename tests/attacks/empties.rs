@@ -88,9 +88,7 @@ protocol = "http2"
         let mut byte = [0];
         sibling.read_exact(&mut byte).expect("its first event");
         begun.push(byte[0]);
-        if begun.ends_with(b"\r\n0\r\n") {
-            panic!("{}", String::from_utf8_lossy(&begun));
-        }
+        assert!(!begun.ends_with(b"\r\n0\r\n"), "{}", String::from_utf8_lossy(&begun));
     }
     assert_eq!(ask(gateway.address(0), chat("other")).status, 200);
     assert_eq!(connections.load(Ordering::SeqCst), 1, "they share a connection");

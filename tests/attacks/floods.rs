@@ -2,12 +2,23 @@
 
 use std::io::Write;
 
-use crate::gateway;
 use crate::http1::{ask, chat, connect, read_all, read_answer};
 use crate::recorder::Recorder;
+use crate::{gateway, support::Gateway};
 
 const CONNECTIONS: usize = 32;
 const MORE: usize = 16;
+
+/// Open connections, as they are told.
+fn connections(gateway: &Gateway) -> String {
+    let metrics = gateway.admin_get("/metrics");
+    let line = metrics.lines().find(|line| line.starts_with("millstream_connections{"));
+    line.expect("a sample").to_owned()
+}
+
+fn count(connections: usize) -> String {
+    format!("millstream_connections{{worker=\"0\"}} {connections}")
+}
 
 #[test]
 fn beyond_the_cap_connections_are_refused_and_the_admin_listener_is_not() {
@@ -25,18 +36,16 @@ fn beyond_the_cap_connections_are_refused_and_the_admin_listener_is_not() {
         assert_eq!(read_all(&mut connect(gateway.address(0))), b"");
     }
     // A client of the admin listener needs no place among them.
-    assert_eq!(gateway.metric("millstream_connections{worker=\"0\"}") as usize, CONNECTIONS);
+    assert_eq!(connections(&gateway), count(CONNECTIONS));
     gateway.until("the refused are counted", |gateway| {
-        gateway.metric("millstream_connections_refused_total") as usize == MORE
+        gateway.admin_get("/metrics").contains(&format!("\nmillstream_connections_refused_total {MORE}\n"))
     });
     assert!(gateway.admin_get("/readyz").starts_with("HTTP/1.1 200"));
     // Who is in stays in, and who leaves makes room.
     held[0].write_all(chat("held").as_bytes()).expect("sent");
     assert_eq!(read_answer(&mut held[0]).status, 200);
     drop(held.pop());
-    gateway.until("the place is free", |gateway| {
-        gateway.metric("millstream_connections{worker=\"0\"}") as usize == CONNECTIONS - 1
-    });
+    gateway.until("the place is free", |gateway| connections(gateway) == count(CONNECTIONS - 1));
     assert_eq!(ask(gateway.address(0), chat("next")).status, 200);
 }
 

@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// Reads until the connection is over. The error of its `GOAWAY`, if there was one.
-    pub(crate) fn to_the_end(&mut self) -> Option<u32> {
+    pub(crate) fn read_to_the_end(&mut self) -> Option<u32> {
         while self.next().is_some() {}
         self.read.iter().filter_map(Frame::goes_away).next_back()
     }

@@ -23,7 +23,7 @@ fn heads_up_to_the_bounds_pass_and_beyond_are_answered_431() {
     let upstream = Recorder::start();
     let gateway = gateway(&upstream, SERVER, "");
     // `host` and `authorization` are two of the twenty.
-    let fields = |count: usize| (0..count).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
+    let fields = |count: usize| (0..count).map(|n| ["x-", &n.to_string(), ": y\r\n"].concat()).collect::<String>();
     assert_eq!(ask(gateway.address(0), with(&fields(18))).status, 200);
     assert_refused(&gateway, &with(&fields(19)), 431);
     assert_refused(&gateway, &with(&fields(500)), 431);

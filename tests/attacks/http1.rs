@@ -22,7 +22,7 @@ impl Answer {
     pub(crate) fn error(&self) -> String {
         let body: serde_json::Value = serde_json::from_str(&self.body).expect("JSON");
         let error = &body["error"];
-        error["code"].as_str().or(error["type"].as_str()).unwrap_or_default().to_owned()
+        error["code"].as_str().or_else(|| error["type"].as_str()).unwrap_or_default().to_owned()
     }
 }
 

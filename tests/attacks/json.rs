@@ -88,7 +88,7 @@ fn the_model_that_was_checked_is_the_model_that_is_asked() {
         (400, r#"{"model":"good\u0000bad"}"#),
         (400, r#"{"model":"good\ud800"}"#),
         (400, r#"{"model":""}"#),
-        (400, r#"{}"#),
+        (400, "{}"),
         (400, r#"[{"model":"good"}]"#),
         (400, "{\"model\":\"good\"}{\"model\":\"bad\"}"),
         (400, "{\"model\":\"good\"}\n{\"model\":\"bad\"}"),

@@ -2,7 +2,11 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "tests run on threads with the clock of the machine"
+    clippy::float_cmp,
+    clippy::format_collect,
+    clippy::format_push_string,
+    unreachable_pub,
+    reason = "tests wait on sockets in real time, on threads of their own"
 )]
 
 #[path = "../support/mod.rs"]

@@ -24,7 +24,7 @@ struct Seen {
 }
 
 /// See the module. What it answers depends on the body: one that says `hang` gets nothing, `endless` a stream
-/// without end, `large` a megabyte, and any other a short JSON object.
+/// without end, and any other a short JSON object.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     pub(crate) address: SocketAddr,
@@ -137,10 +137,7 @@ fn answer(stream: &mut TcpStream, body: &str) -> std::io::Result<()> {
             stream.write_all(event.as_bytes())?;
         }
     }
-    let body = match body.contains("large") {
-        true => format!("{{\"large\":\"{}\"}}", "x".repeat(1024 * 1024)),
-        false => "{\"object\":\"recorded\"}".to_owned(),
-    };
+    let body = "{\"object\":\"recorded\"}";
     let length = body.len();
     write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
 }

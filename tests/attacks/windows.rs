@@ -100,7 +100,7 @@ fn a_window_beyond_all_bounds_ends_the_connection() {
     ] {
         let mut client = Client::connect(gateway.address(0), &[]);
         client.send(&bytes);
-        assert!(client.to_the_end().is_some_and(|error| error != 0));
+        assert!(client.read_to_the_end().is_some_and(|error| error != 0));
     }
 }
 
@@ -112,7 +112,7 @@ fn the_rest_of_an_answer_that_nobody_takes_does_not_hold_the_connection() {
     let mut client = Client::connect(gateway.address(0), &[(INITIAL_WINDOW_SIZE, 1)]);
     client.chat(1, "{\"model\":\"short\"}");
     // Pings go on being answered by `next`.
-    client.to_the_end();
+    client.read_to_the_end();
     gateway.until("the connection is closed", |gateway| {
         gateway.metric("millstream_connections{worker=\"0\"}") == 0.0
     });
