@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use super::exchange::{Exchange, Inbound};
@@ -29,6 +29,8 @@ use super::socket::Socket;
 use crate::reactor::load::Load;
 use crate::reactor::tls::Acceptor;
 use crate::reactor::{Conn, Io};
+use crate::signal::alarm::Alarm;
+use crate::signal::bell::Bell;
 use crate::signal::{Phase, Signal, Watch};
 use crate::telemetry::{EndReason, Recorder};
 
@@ -170,6 +172,7 @@ where
         let mut connection = Box::pin(connection);
         let mut hangup = pin!(hangup);
         let mut hung_up = false;
+        let mut bell = Bell::default();
         let ended = poll_fn(|cx| {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(ConnectionError::from));
@@ -180,7 +183,7 @@ where
                     return Poll::Ready(result.map_err(ConnectionError::from));
                 }
             }
-            hung_up = hung_up || hangup.as_mut().poll(cx).is_ready();
+            hung_up = hung_up || bell.poll(cx, |cx| hangup.as_mut().poll(cx)).is_ready();
             // hyper notices a client that leaves, but not behind bytes that it has no use for yet.
             if hung_up && watchdog.link.in_flight() > 0 {
                 return Poll::Ready(Err(ConnectionError::HungUp));
@@ -265,7 +268,7 @@ struct Watchdog {
     served: bool,
     /// HTTP/2: when the client was told to leave.
     left_at: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Watchdog {
@@ -279,7 +282,7 @@ impl Watchdog {
             first_request_by,
             served: false,
             left_at: None,
-            sleep: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -304,24 +307,12 @@ impl Watchdog {
     /// To be polled after the connection. `Ready(Ok)` is an idle connection that shall close quietly.
     fn poll(&mut self, cx: &mut Context<'_>, http2: bool) -> Poll<Result<(), ConnectionError>> {
         self.link.turn_ended();
-        loop {
-            let Some((at, what)) = self.deadline(http2) else { return Poll::Pending };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            // Set earlier than needed is fine (it looks again then), later is not.
-            if sleep.deadline() > at {
-                sleep.as_mut().reset(at);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if Instant::now() >= at {
-                if matches!(what, Err(ConnectionError::SlowReader)) {
-                    self.link.cut(EndReason::SlowReader);
-                }
-                return Poll::Ready(what);
-            }
-            sleep.as_mut().reset(at);
+        let Some((at, what)) = self.deadline(http2) else { return Poll::Pending };
+        ready!(self.alarm.poll(cx, at));
+        if matches!(what, Err(ConnectionError::SlowReader)) {
+            self.link.cut(EndReason::SlowReader);
         }
+        Poll::Ready(what)
     }
 
     fn deadline(&mut self, http2: bool) -> Option<(Instant, Result<(), ConnectionError>)> {

@@ -7,14 +7,13 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::Executor;
-use tokio::time::{Instant, Sleep, sleep_until};
-
 use super::exchange::Exchange;
 use crate::reactor::spawn;
+use crate::signal::alarm::Alarm;
 use crate::telemetry::EndReason;
 
 /// Spawns on this worker. One per connection.
@@ -42,7 +41,7 @@ where
 {
     fn execute(&self, stream: F) {
         let exchange = self.called.borrow_mut().take();
-        drop(spawn(Guarded { stream, exchange, timeout: self.slow_client_timeout, sleep: None }));
+        drop(spawn(Guarded { stream, exchange, timeout: self.slow_client_timeout, alarm: Alarm::default() }));
     }
 }
 
@@ -54,7 +53,7 @@ pin_project_lite::pin_project! {
         stream: F,
         exchange: Option<Rc<Exchange>>,
         timeout: Option<Duration>,
-        sleep: Option<Pin<Box<Sleep>>>,
+        alarm: Alarm,
     }
 }
 
@@ -67,23 +66,11 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
             return Poll::Ready(());
         }
         let Some(exchange) = this.exchange else { return Poll::Pending };
-        loop {
-            let (Some(since), Some(timeout)) = (exchange.blocked_since.get(), *this.timeout) else {
-                return Poll::Pending;
-            };
-            let at = since + timeout;
-            let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            if sleep.deadline() > at {
-                sleep.as_mut().reset(at);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if Instant::now() >= at {
-                exchange.cut(EndReason::SlowReader);
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(at);
-        }
+        let (Some(since), Some(timeout)) = (exchange.blocked_since.get(), *this.timeout) else {
+            return Poll::Pending;
+        };
+        ready!(this.alarm.poll(cx, since + timeout));
+        exchange.cut(EndReason::SlowReader);
+        Poll::Ready(())
     }
 }

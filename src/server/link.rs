@@ -198,6 +198,7 @@ impl Link {
 
     /// The reader wants to be woken when nothing is in flight.
     pub(super) fn wait_for_turn(&self, reader: &Waker) {
-        self.next_turn.replace(Some(reader.clone()));
+        let known = self.next_turn.take().filter(|known| known.will_wake(reader));
+        self.next_turn.set(Some(known.unwrap_or_else(|| reader.clone())));
     }
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::framing::{HeadWatch, Length, Place};
 use super::link::{Head, Link};
 use crate::reactor::Io;
+use crate::signal::bell::Bell;
 
 /// Bytes taken from a client that sends its next request early. The rest stays in the kernel.
 const EARLY_BYTES_MAX: usize = 512;
@@ -28,12 +29,15 @@ pub(super) struct Socket {
     place: Option<Place>,
     /// Read, but of a message whose turn has not come.
     early: BytesMut,
+    /// Rings when there is something to read while a request is being answered: hyper looks for the end of
+    /// the connection at each chunk.
+    bell: Bell,
 }
 
 impl Socket {
     pub(super) fn new(io: Io, link: Rc<Link>, http1: bool) -> Self {
         let place = http1.then(|| Place::Head(HeadWatch::default()));
-        Self { io, link, place, early: BytesMut::new() }
+        Self { io, link, place, early: BytesMut::new(), bell: Bell::default() }
     }
 
     /// Where the next byte belongs, after what has happened above since the last read.
@@ -101,6 +105,8 @@ impl Socket {
     /// What came early, and then the socket.
     fn poll_read_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
+            // From here on the socket wakes the reader itself.
+            self.bell.disturb();
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
         let part = self.early.split_to(self.early.len().min(buf.remaining()));
@@ -117,7 +123,8 @@ impl Socket {
         }
         let mut part = [0; EARLY_BYTES_MAX];
         let mut part = ReadBuf::new(&mut part);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        let Self { io, bell, .. } = self;
+        ready!(bell.poll(cx, |cx| Pin::new(&mut *io).poll_read(cx, &mut part)))?;
         if part.filled().is_empty() {
             return Poll::Ready(Ok(()));
         }

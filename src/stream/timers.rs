@@ -1,10 +1,11 @@
 //! The clocks of one stream: plain state, `now` is an argument; and the one timer that wakes for them.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::signal::alarm::Alarm;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +44,14 @@ pub(super) struct Timers {
     last_sent: Instant,
     /// Armed no earlier than needed and never put off: the clocks only move on, so a wake-up that comes too
     /// early is cheaper than a timer reset per chunk.
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Timers {
     pub(super) fn new(mut clocks: Clocks, start: Instant) -> Self {
         // A comment every zero seconds would be all that is ever said.
         clocks.keep_alive = clocks.keep_alive.filter(|length| !length.is_zero());
-        Self { clocks, start, waiting_for_first: true, silent_since: None, last_sent: start, sleep: None }
+        Self { clocks, start, waiting_for_first: true, silent_since: None, last_sent: start, alarm: Alarm::default() }
     }
 
     /// Whether this is still to be told of a first token.
@@ -66,6 +67,10 @@ impl Timers {
         self.silent_since = None;
     }
 
+    pub(super) fn is_upstream_silent(&self) -> bool {
+        self.silent_since.is_some()
+    }
+
     pub(super) fn upstream_silent(&mut self, now: Instant) {
         self.silent_since.get_or_insert(now);
     }
@@ -76,20 +81,8 @@ impl Timers {
 
     /// Waits for the next deadline, for ever if there is none.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Instant, Due)> {
-        loop {
-            let Some((at, due)) = self.next() else { return Poll::Pending };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            if sleep.deadline() > at {
-                sleep.as_mut().reset(at);
-            }
-            ready!(sleep.as_mut().poll(cx));
-            let now = Instant::now();
-            if now >= at {
-                return Poll::Ready((now, due));
-            }
-            // It was set for an earlier clock that has moved on since.
-            sleep.as_mut().reset(at);
-        }
+        let Some((at, due)) = self.next() else { return Poll::Pending };
+        self.alarm.poll(cx, at).map(|now| (now, due))
     }
 
     /// The next deadline. While the first token is waited for, its own clock stands in for the idle one.

@@ -16,7 +16,7 @@ use super::cache::Cache;
 use super::error::BodyError;
 use super::http1::Link;
 use super::http2::Stream;
-use super::signal::Signal;
+use crate::signal::bell::Bell;
 
 /// What an upstream answers with. Ends with `None` only when the response is complete by its framing (see
 /// [`Body::framing`]); after an error it ends too.
@@ -55,7 +55,7 @@ enum Kind {
 struct Http1 {
     incoming: Incoming,
     link: Option<Box<Link>>,
-    signal: Signal,
+    bell: Bell,
     cache: Rc<Cache>,
 }
 
@@ -66,7 +66,7 @@ impl Body {
         head: &Parts,
         incoming: Incoming,
         link: Box<Link>,
-        signal: Signal,
+        bell: Bell,
         cache: Rc<Cache>,
     ) -> Self {
         let framing = framing(head, &incoming);
@@ -74,7 +74,7 @@ impl Body {
             cache.put(link);
             return Self { framing, kind: Kind::Ended };
         }
-        Self { framing, kind: Kind::Http1(Http1 { incoming, link: Some(link), signal, cache }) }
+        Self { framing, kind: Kind::Http1(Http1 { incoming, link: Some(link), bell, cache }) }
     }
 
     pub(super) fn http2(stream: Stream) -> Self {
@@ -135,8 +135,8 @@ impl http_body::Body for Body {
 
 impl Http1 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<FrameResult> {
-        let Self { incoming, link, signal, .. } = self;
-        let frame = ready!(signal.poll(cx, |cx| {
+        let Self { incoming, link, bell, .. } = self;
+        let frame = ready!(bell.poll(cx, |cx| {
             // What is read already comes first, then what the connection can read now.
             if let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) {
                 return Poll::Ready(frame);

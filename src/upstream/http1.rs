@@ -18,9 +18,9 @@ use super::body::Body;
 use super::cache::Cache;
 use super::error::{Cause, SendError};
 use super::lease::Lease;
-use super::signal::Signal;
 use super::wire::{Wire, Written};
 use crate::reactor::{Idle, Io};
+use crate::signal::bell::Bell;
 use crate::telemetry::{ConnectionState, FailurePhase};
 
 /// Bytes of a response head, and of what is read ahead of the body's reader.
@@ -78,10 +78,10 @@ impl Link {
     ) -> Result<Response<Body>, SendError> {
         self.lease.set(ConnectionState::Active);
         let before = self.written.bytes();
-        let mut signal = Signal::default();
+        let mut bell = Bell::default();
         let mut response = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|cx| {
-            signal.poll(cx, |cx| {
+            bell.poll(cx, |cx| {
                 if let Poll::Ready(answer) = response.as_mut().poll(cx) {
                     return Poll::Ready(answer);
                 }
@@ -96,7 +96,7 @@ impl Link {
             }
             Ok(head) => {
                 let (head, incoming) = head.into_parts();
-                let body = Body::http1(&head, incoming, self, signal, cache.clone());
+                let body = Body::http1(&head, incoming, self, bell, cache.clone());
                 Ok(Response::from_parts(head, body))
             }
             Err(mut failed) => {

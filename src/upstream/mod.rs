@@ -22,7 +22,6 @@ mod http2;
 mod lease;
 mod ping;
 mod pool;
-mod signal;
 mod singleton;
 mod wire;
 

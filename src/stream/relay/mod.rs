@@ -233,6 +233,10 @@ where
                 Poll::Ready(None) => self.last = Last::Ended,
             }
         }
+        if silent && turns == 1 && self.timers.is_upstream_silent() {
+            // Polled in vain, as a body is after each chunk: nothing has changed since the last time.
+            return;
+        }
         let now = Instant::now();
         if matches!(self.last, Last::Nothing)
             && let Some(due) = self.timers.overdue(now)

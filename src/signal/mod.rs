@@ -1,6 +1,9 @@
-//! A value that one task sets and many tasks of the same core watch, such as 'the process drains'.
+//! How things wake tasks: a value that one task sets and many tasks of the same core watch, such as 'the process drains'.
 //!
 //! Cheaper per watcher than a channel: reading it is a plain load, and a watcher is woken only by a change.
+
+pub mod alarm;
+pub mod bell;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -27,10 +30,14 @@ pub struct Signal<T>(Rc<Shared<T>>);
 pub struct Watch<T> {
     shared: Rc<Shared<T>>,
     key: usize,
+    /// Whom the shared list wakes for us, and since which change: polling again is a look at this.
+    listed: RefCell<Option<(Waker, u64)>>,
 }
 
 struct Shared<T> {
     value: Cell<T>,
+    /// Counts changes. Each takes all wakers out of the list.
+    changes: Cell<u64>,
     /// `None` is a watcher that has not been polled since the last change.
     wakers: RefCell<Slab<Option<Waker>>>,
 }
@@ -38,12 +45,14 @@ struct Shared<T> {
 impl<T: Copy> Signal<T> {
     /// A signal that starts at `value`.
     pub fn new(value: T) -> Self {
-        Self(Rc::new(Shared { value: Cell::new(value), wakers: RefCell::new(Slab::new()) }))
+        let wakers = RefCell::new(Slab::new());
+        Self(Rc::new(Shared { value: Cell::new(value), changes: Cell::new(0), wakers }))
     }
 
     /// Changes the value and wakes every watcher.
     pub fn set(&self, value: T) {
         self.0.value.set(value);
+        self.0.changes.set(self.0.changes.get() + 1);
         // Taken out first: a woken task may run at once and watch again.
         let woken: Vec<Waker> =
             self.0.wakers.borrow_mut().iter_mut().filter_map(|(_, slot)| slot.take()).collect();
@@ -60,7 +69,7 @@ impl<T: Copy> Signal<T> {
     /// A new watcher.
     pub fn watch(&self) -> Watch<T> {
         let key = self.0.wakers.borrow_mut().insert(None);
-        Watch { shared: Rc::clone(&self.0), key }
+        Watch { shared: Rc::clone(&self.0), key, listed: RefCell::new(None) }
     }
 }
 
@@ -78,10 +87,11 @@ impl<T: Copy> Watch<T> {
 
     /// The current value; the task of `cx` is woken when it changes.
     pub fn poll(&self, cx: &Context<'_>) -> T {
-        let mut wakers = self.shared.wakers.borrow_mut();
-        let slot = &mut wakers[self.key];
-        if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *slot = Some(cx.waker().clone());
+        let changes = self.shared.changes.get();
+        let mut listed = self.listed.borrow_mut();
+        if !matches!(&*listed, Some((waker, at)) if *at == changes && waker.will_wake(cx.waker())) {
+            self.shared.wakers.borrow_mut()[self.key] = Some(cx.waker().clone());
+            *listed = Some((cx.waker().clone(), changes));
         }
         self.shared.value.get()
     }

@@ -1,4 +1,7 @@
-//! A waker between hyper and the task, so that hyper's own channels don't wake the task that is polling them.
+//! A waker between something that is polled and its task.
+//!
+//! It does two things. Wake-ups that come during the poll itself don't wake the task that is awake, and what
+//! has not rung since it came to rest need not be polled at all.
 //!
 //! A connection polled together with its response body sends itself wake-ups: the body's channel wakes the
 //! reader for every frame, and the reader wakes the writer for taking it. Forwarded, each would cost the
@@ -13,16 +16,16 @@ use std::task::{Context, Poll, Wake, Waker};
 /// bound (tokio's budget and hyper's yields work that way).
 const ROUNDS_MAX: usize = 4;
 
-/// The waker of one exchange.
+/// One thing that is polled: a socket, a timer, an exchange. Gives all of its wakers to one task at a time.
 #[derive(Debug, Default)]
-pub(super) struct Signal {
-    own: Option<(Arc<Bell>, Waker)>,
+pub struct Bell {
+    own: Option<(Arc<Clapper>, Waker)>,
     /// The last poll came to rest: until the bell rings there is nothing to do.
     at_rest: bool,
 }
 
 #[derive(Debug)]
-struct Bell {
+struct Clapper {
     task: Waker,
     /// Whoever wakes now finds the one to be woken awake.
     polling: AtomicBool,
@@ -30,13 +33,13 @@ struct Bell {
     rung: AtomicBool,
 }
 
-impl Signal {
+impl Bell {
     /// Polls `turn` until it is ready or has come to rest. `Pending` leaves the task's waker registered with
     /// everything that `turn` polled.
     ///
     /// A server polls a body about four times for each chunk that it writes, three of them in vain. Those
     /// cost one flag here: everything that `turn` polls wakes through the bell, and it has not rung.
-    pub(super) fn poll<T>(
+    pub fn poll<T>(
         &mut self,
         cx: &Context<'_>,
         mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>,
@@ -71,10 +74,15 @@ impl Signal {
         result
     }
 
+    /// What is polled has changed by itself: the next poll looks at it whether or not it has rung.
+    pub fn disturb(&mut self) {
+        self.at_rest = false;
+    }
+
     /// The bell of this task. A body rarely changes tasks, so this allocates once per exchange.
-    fn of(&mut self, task: &Waker, is_new: bool) -> &(Arc<Bell>, Waker) {
+    fn of(&mut self, task: &Waker, is_new: bool) -> &(Arc<Clapper>, Waker) {
         if is_new {
-            let bell = Arc::new(Bell {
+            let bell = Arc::new(Clapper {
                 task: task.clone(),
                 polling: AtomicBool::new(false),
                 rung: AtomicBool::new(false),
@@ -86,7 +94,7 @@ impl Signal {
     }
 }
 
-impl Wake for Bell {
+impl Wake for Clapper {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -117,7 +125,7 @@ mod tests {
     fn check(turns_that_wake: usize, expected: (usize, usize)) {
         let count = Arc::new(Count::default());
         let task = Waker::from(count.clone());
-        let mut signal = Signal::default();
+        let mut signal = Bell::default();
         let mut turns = 0;
         let result: Poll<()> = signal.poll(&Context::from_waker(&task), |cx| {
             turns += 1;
@@ -146,7 +154,7 @@ mod tests {
     fn wakes_between_polls_reach_the_task() {
         let count = Arc::new(Count::default());
         let task = Waker::from(count.clone());
-        let mut signal = Signal::default();
+        let mut signal = Bell::default();
         let mut kept = None;
         let result: Poll<()> = signal.poll(&Context::from_waker(&task), |cx| {
             kept = Some(cx.waker().clone());
