@@ -199,6 +199,6 @@ impl Link {
     /// The reader wants to be woken when nothing is in flight.
     pub(super) fn wait_for_turn(&self, reader: &Waker) {
         let known = self.next_turn.take().filter(|known| known.will_wake(reader));
-        self.next_turn.set(Some(known.unwrap_or_else(|| reader.clone())));
+        self.next_turn.replace(Some(known.unwrap_or_else(|| reader.clone())));
     }
 }
