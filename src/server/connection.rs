@@ -138,13 +138,14 @@ where
         let ready = timeout(self.settings.header_timeout, self.negotiate(conn, peer)).await;
         let (io, http2) = ready.map_err(|_| ConnectionError::HeaderTimeout)??;
         let link = Link::new(peer, self.load.clone(), Rc::clone(&self.recorder));
-        if http2 { self.serve_http2(io, link).await } else { self.serve_http1(io, link).await }
+        // The rarer and larger states on the heap, so that a connection without them is not as large as with.
+        if http2 { Box::pin(self.serve_http2(io, link)).await } else { self.serve_http1(io, link).await }
     }
 
     /// TLS where it is due, and which HTTP it is.
     async fn negotiate(&self, mut conn: Conn, peer: Peer) -> Result<(Io, bool), ConnectionError> {
         if let (Some(tls), Peer::Tcp(_)) = (&self.tls, peer) {
-            let io = tls.accept(conn).await.map_err(ConnectionError::Tls)?;
+            let io = Box::pin(tls.accept(conn)).await.map_err(ConnectionError::Tls)?;
             let http2 = io.alpn_h2();
             return Ok((io, http2));
         }
