@@ -10,11 +10,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::rt::Executor;
 use super::exchange::Exchange;
 use crate::reactor::spawn;
 use crate::signal::alarm::Alarm;
 use crate::telemetry::EndReason;
+use hyper::rt::Executor;
 
 /// Spawns on this worker. One per connection.
 #[derive(Clone, Debug)]

@@ -51,7 +51,14 @@ impl Timers {
     pub(super) fn new(mut clocks: Clocks, start: Instant) -> Self {
         // A comment every zero seconds would be all that is ever said.
         clocks.keep_alive = clocks.keep_alive.filter(|length| !length.is_zero());
-        Self { clocks, start, waiting_for_first: true, silent_since: None, last_sent: start, alarm: Alarm::default() }
+        Self {
+            clocks,
+            start,
+            waiting_for_first: true,
+            silent_since: None,
+            last_sent: start,
+            alarm: Alarm::default(),
+        }
     }
 
     /// Whether this is still to be told of a first token.

@@ -62,13 +62,7 @@ struct Http1 {
 type FrameResult = Option<Result<Frame<Bytes>, BodyError>>;
 
 impl Body {
-    pub(super) fn http1(
-        head: &Parts,
-        incoming: Incoming,
-        link: Box<Link>,
-        bell: Bell,
-        cache: Rc<Cache>,
-    ) -> Self {
+    pub(super) fn http1(head: &Parts, incoming: Incoming, link: Box<Link>, bell: Bell, cache: Rc<Cache>) -> Self {
         let framing = framing(head, &incoming);
         if framing == Framing::Empty {
             cache.put(link);
