@@ -73,6 +73,7 @@ fn stream(table: &mut Table<'_>) -> Stream {
     Stream {
         keep_alive: table.duration_or_off("keep_alive", &defaults::KEEP_ALIVE),
         early_head_after: table.duration_or_off("early_head_after", &defaults::EARLY_HEAD_AFTER),
+        response_timeout: table.duration_or_off("response_timeout", &defaults::RESPONSE_TIMEOUT),
         first_token_timeout: table.duration_or_off("first_token_timeout", &defaults::FIRST_TOKEN_TIMEOUT),
         idle_timeout: table.duration_or_off("idle_timeout", &defaults::STREAM_IDLE_TIMEOUT),
         total_timeout: table.duration_or_off("total_timeout", &defaults::TOTAL_TIMEOUT),

@@ -45,7 +45,7 @@ pub(super) const HEADER_TIMEOUT: Clock = Clock { default: s(10), least: ms(100),
 /// `server.body_timeout`: 32 MiB in a minute is 4.5 Mbit/s, within reach of a phone.
 pub(super) const BODY_TIMEOUT: Clock = Clock { default: s(60), least: ms(100), most: HOUR };
 /// `server.idle_timeout`: above the 60 s of common balancers, so that they close first and never race us.
-pub(super) const IDLE_TIMEOUT: Clock = Clock { default: s(75), least: s(1), most: DAY };
+pub(super) const IDLE_TIMEOUT: Clock = Clock { default: s(75), least: ms(100), most: DAY };
 /// `server.header_bytes_max`: heads are a few KiB. The least is what HTTP/1.1 needs for its buffer.
 pub(super) const HEADER_BYTES_MAX: Setting<usize> = Setting { default: 32 * KIB, least: 8 * KIB, most: MIB };
 /// `server.headers_max`: what other servers use.
@@ -58,19 +58,22 @@ pub(super) const H2_STREAMS_MAX: Setting<u32> = Setting { default: 100, least: 1
 pub(super) const SEND_BUFFER: Setting<usize> = Setting { default: 64 * KIB, least: 4 * KIB, most: 16 * MIB };
 
 /// `stream.keep_alive`: a quarter of the 60 s after which balancers cut silent connections.
-pub(super) const KEEP_ALIVE: OptionalClock = OptionalClock { default: Some(s(15)), least: s(1), most: HOUR };
+pub(super) const KEEP_ALIVE: OptionalClock = OptionalClock { default: Some(s(15)), least: ms(100), most: HOUR };
 /// `stream.early_head_after`: as `keep_alive`; earlier would turn honest status codes into error events.
 pub(super) const EARLY_HEAD_AFTER: OptionalClock =
     OptionalClock { default: Some(s(15)), least: ms(100), most: HOUR };
-/// `stream.first_token_timeout`: reasoning models think for a minute; two minutes are a hang.
+/// `stream.response_timeout`: a whole answer takes as long as its stream would; SDKs give up after ten minutes.
+pub(super) const RESPONSE_TIMEOUT: OptionalClock =
+    OptionalClock { default: Some(s(600)), least: ms(100), most: DAY };
+/// `stream.first_token_timeout`: reasoning models think for minutes before they say a word.
 pub(super) const FIRST_TOKEN_TIMEOUT: OptionalClock =
-    OptionalClock { default: Some(s(120)), least: ms(100), most: DAY };
+    OptionalClock { default: Some(s(300)), least: ms(100), most: DAY };
 /// `stream.idle_timeout`: what Envoy uses.
 pub(super) const STREAM_IDLE_TIMEOUT: OptionalClock =
     OptionalClock { default: Some(s(300)), least: ms(100), most: DAY };
 /// `stream.total_timeout`: off, because a long answer is not a fault.
 pub(super) const TOTAL_TIMEOUT: OptionalClock =
-    OptionalClock { default: None, least: s(1), most: s(7 * 24 * 3600) };
+    OptionalClock { default: None, least: ms(100), most: s(7 * 24 * 3600) };
 /// `stream.slow_client_timeout`: a client that takes nothing for a minute is gone or hostile.
 pub(super) const SLOW_CLIENT_TIMEOUT: OptionalClock =
     OptionalClock { default: Some(s(60)), least: ms(100), most: DAY };

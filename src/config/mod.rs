@@ -164,7 +164,9 @@ pub struct Stream {
     /// When the response head of a stream is sent although the upstream has not answered yet, so that
     /// keep-alive comments can flow. Later failures are then error events instead of status codes.
     pub early_head_after: Option<Duration>,
-    /// From the request sent to its first event.
+    /// From the request's arrival to the head of an answer that is no stream.
+    pub response_timeout: Option<Duration>,
+    /// From the request's arrival to its first event.
     pub first_token_timeout: Option<Duration>,
     /// Silence of the upstream between two reads.
     pub idle_timeout: Option<Duration>,

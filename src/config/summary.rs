@@ -80,6 +80,7 @@ fn stream(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
     writeln!(f, "\n[stream]")?;
     clock_or_off(f, "keep_alive", stream.keep_alive)?;
     clock_or_off(f, "early_head_after", stream.early_head_after)?;
+    clock_or_off(f, "response_timeout", stream.response_timeout)?;
     clock_or_off(f, "first_token_timeout", stream.first_token_timeout)?;
     clock_or_off(f, "idle_timeout", stream.idle_timeout)?;
     clock_or_off(f, "total_timeout", stream.total_timeout)?;

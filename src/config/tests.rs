@@ -140,7 +140,7 @@ fn values_of_the_wrong_type_or_out_of_bounds_are_all_told() {
             "config.toml:8:18: server.header_timeout = 30: a duration needs a unit; write \"100ms\" to \"5m\"",
             "config.toml:9:16: server.body_timeout = \"soon\": not a duration such as \"30s\"; \
              write \"100ms\" to \"1h\"",
-            "config.toml:10:16: server.idle_timeout = \"0s\": out of bounds; write \"1s\" to \"1day\"",
+            "config.toml:10:16: server.idle_timeout = \"0s\": out of bounds; write \"100ms\" to \"1day\"",
             "config.toml:11:20: server.header_bytes_max = \"1KiB\": out of bounds; write \"8KiB\" to \"1MiB\"",
             "config.toml:12:15: server.headers_max = 1.5: not a whole number in bounds; write 16 to 1000",
             "config.toml:13:18: server.body_bytes_max = \"big\": not a size such as \"64KiB\"; \
@@ -148,7 +148,7 @@ fn values_of_the_wrong_type_or_out_of_bounds_are_all_told() {
             "config.toml:14:15: server.send_buffer = \"1TiB\": out of bounds; write \"4KiB\" to \"16MiB\"",
             "config.toml:15:10: server.listen = 8080: expected a string",
             "config.toml:17:14: stream.keep_alive = \"of\": not a duration such as \"30s\"; \
-             write \"1s\" to \"1h\", or \"off\"",
+             write \"100ms\" to \"1h\", or \"off\"",
             "config.toml:19:10: log.format = \"xml\": not one of the choices; write \"auto\" or \"text\" or \"json\"",
             "config.toml:20:10: log.filter = \"a=b=c\": not a log filter: error parsing level filter: \
              expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5; write \"info\" or \"info,millstream=debug\"",

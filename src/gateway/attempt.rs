@@ -1,11 +1,9 @@
 //! The attempts of one call: target by target, until one answers or the request may have been seen.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use http::StatusCode;
 use http::response::Parts;
-use tokio::time::{Instant, timeout_at};
 
 use super::call::Call;
 use super::headers;
@@ -37,7 +35,6 @@ pub(super) async fn run(worker: Rc<Worker>, mut call: Call) -> Result<Answered, 
         headers: headers::upstream(std::mem::take(&mut call.headers), streams),
         body: bytes::Bytes::new(),
     };
-    let deadline = head_deadline(&worker, &call, streams);
     let mut last_error = None;
     for target in targets(&worker, &call)? {
         let upstream = target.upstream;
@@ -47,7 +44,7 @@ pub(super) async fn run(worker: Rc<Worker>, mut call: Call) -> Result<Answered, 
         let include_usage = worker.snapshot.config.upstreams[upstream.index()].include_usage;
         request.body = call.body(target.model.as_deref(), include_usage);
         worker.recorder.overhead(Stage::Route, call.decoded_at.elapsed());
-        match send(&worker, upstream, &request, deadline).await {
+        match send(&worker, upstream, &request).await {
             Ok(answered) => return Ok(answered),
             Err(error) => {
                 let elsewhere = error.retry() == Retry::Elsewhere;
@@ -79,29 +76,8 @@ fn targets(worker: &Worker, call: &Call) -> Result<Vec<Target>, Error> {
     Ok(pick::order(route).cloned().collect())
 }
 
-/// When the head of an answer must be there: a stream's before its first token's deadline, another's as long
-/// as an upstream may be silent.
-fn head_deadline(worker: &Worker, call: &Call, streams: bool) -> Option<Instant> {
-    let clocks = &worker.snapshot.config.stream;
-    let silence = if streams { clocks.first_token_timeout } else { clocks.idle_timeout };
-    let shortest: Option<Duration> = [silence, clocks.total_timeout].into_iter().flatten().min();
-    shortest.map(|length| call.record.exchange.began() + length)
-}
-
-async fn send(
-    worker: &Worker,
-    upstream: UpstreamId,
-    request: &Request,
-    deadline: Option<Instant>,
-) -> Result<Answered, Error> {
-    let sending = worker.pool.send(upstream, request);
-    let sent = match deadline {
-        Some(deadline) => timeout_at(deadline, sending)
-            .await
-            .map_err(|_| Error::new(Kind::UpstreamTimeout, "the upstream did not answer in time"))?,
-        None => sending.await,
-    };
-    let response = sent.map_err(convert)?;
+async fn send(worker: &Worker, upstream: UpstreamId, request: &Request) -> Result<Answered, Error> {
+    let response = worker.pool.send(upstream, request).await.map_err(convert)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::new(Kind::UpstreamBroken, "the upstream switched protocols unasked"));
     }

@@ -4,6 +4,7 @@
 mod admit;
 mod attempt;
 mod call;
+mod deadline;
 mod decode;
 mod dispatch;
 mod headers;

@@ -9,6 +9,7 @@ use tower::ServiceBuilder;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use super::admit::AdmitLayer;
+use super::deadline::DeadlineLayer;
 use super::decode::DecodeLayer;
 use super::dispatch::Dispatch;
 use super::local::LocalBoxService;
@@ -72,6 +73,8 @@ pub fn stack(worker: Rc<Worker>) -> Stack {
         .layer(AuthLayer::new(keys.clone()))
         // From here on it is a call: which surface, which model, the body read once and within its deadline.
         .layer(DecodeLayer { config: config.clone(), recorder: recorder.clone() })
+        // From here to the response's head; what comes after has clocks of its own.
+        .layer(DeadlineLayer { config: config.clone() })
         // The key's models, then requests per minute and streams at once. The permit rides in the body.
         .layer(AdmitLayer { config, keys, limits, recorder: recorder.clone() })
         // Targets, attempts, and the relay.

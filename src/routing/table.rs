@@ -169,6 +169,7 @@ mod tests {
             stream: Stream {
                 keep_alive: None,
                 early_head_after: None,
+                response_timeout: None,
                 first_token_timeout: None,
                 idle_timeout: None,
                 total_timeout: None,

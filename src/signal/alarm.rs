@@ -64,7 +64,7 @@ mod tests {
         at = start + Duration::from_secs(25);
         let rung = poll_fn(|cx| alarm.poll(cx, at)).await;
         assert_eq!(rung, start + Duration::from_secs(25), "put off");
-        at = start + Duration::from_secs(60);
+        at = start + Duration::from_mins(1);
         assert!(poll_fn(|cx| Poll::Ready(alarm.poll(cx, at))).await.is_pending());
         at = start + Duration::from_secs(30);
         assert_eq!(poll_fn(|cx| alarm.poll(cx, at)).await, start + Duration::from_secs(30), "brought forward");

@@ -33,6 +33,10 @@ pub struct Clocks {
     pub keep_alive: Option<Duration>,
 }
 
+/// From the last word to the end of the transfer. Long enough for an honest upstream's, so that its connection
+/// can be used again.
+const LAST_WORD_LINGER: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Timers {
     clocks: Clocks,
@@ -68,6 +72,14 @@ impl Timers {
 
     pub(super) fn first_token_seen(&mut self) {
         self.waiting_for_first = false;
+    }
+
+    /// The dialect's last word was said: only the end of the transfer is missing, and a client that reads up
+    /// to it shall not wait for an upstream that forgot to close.
+    pub(super) fn last_word_said(&mut self) {
+        self.waiting_for_first = false;
+        self.clocks.idle = Some(LAST_WORD_LINGER);
+        self.clocks.keep_alive = None;
     }
 
     pub(super) fn upstream_spoke(&mut self) {

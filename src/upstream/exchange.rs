@@ -22,7 +22,7 @@ use super::lease::Lease;
 use super::singleton::Singleton;
 use crate::config::{self, Protocol};
 use crate::reactor::tls::Connector;
-use crate::telemetry::{FailurePhase, Recorder};
+use crate::telemetry::{FailurePhase, Recorder, Stage};
 use crate::units::UpstreamId;
 
 /// Attempts at one request, the first included. When three connections in a row were stale, so are the rest:
@@ -64,7 +64,10 @@ impl Peer {
             if attempt == ATTEMPTS_MAX {
                 self.cache.clear();
             }
-            let failed = match self.line(avoid.as_ref()).await? {
+            let began = Instant::now();
+            let line = self.line(avoid.as_ref()).await?;
+            self.recorder.overhead(Stage::Connect, began.elapsed());
+            let failed = match line {
                 Line::Http1 { link, reused } => {
                     let head = self.origin.http1(request).map_err(|cause| SendError::response(false, cause))?;
                     match link.exchange(head, &self.cache).await {

@@ -112,6 +112,21 @@ async fn each_clock_ends_the_stream_with_an_error_event() {
     assert_eq!(got.end.events, 16);
 }
 
+/// An upstream that forgets to close keeps nobody waiting, neither with nor without an idle clock.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn after_the_last_word_only_a_moment_is_given_to_the_end_of_the_transfer() {
+    for idle in [None, Some(s(300))] {
+        let clocks = Clocks { idle, keep_alive: Some(s(1)), ..Clocks::default() };
+        let (settings, _signal) = settings();
+        let steps = [data(TOKEN), data(DONE), wait(200), data("late")];
+        let relay = Relay::new(answer(Script::new(steps)), Settings { clocks, ..settings });
+        let start = Instant::now();
+        let got = read(relay).await;
+        assert_eq!(got.text(), [TOKEN, DONE].concat());
+        assert_eq!((got.reason(), start.elapsed()), (EndReason::Completed, s(1)));
+    }
+}
+
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn the_total_clock_runs_out_even_if_there_is_always_something_to_read() {
     let endless = (0..2_000).map(|_| data(TOKEN));

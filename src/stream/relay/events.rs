@@ -109,8 +109,8 @@ impl Events {
         };
         let rest = data.split_off(end);
         self.tap.piece(&data);
-        self.tap.pieces_end(&head);
-        self.count += 1;
+        let seen = self.tap.pieces_end(&head);
+        self.saw(seen);
         out.push(data);
         Some(rest)
     }

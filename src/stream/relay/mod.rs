@@ -252,6 +252,9 @@ where
         self.count(now, events_before);
         if !self.out.is_empty() {
             self.timers.sent(now);
+            if self.events.tap().last_word().is_some() {
+                self.timers.last_word_said();
+            }
         }
     }
 

@@ -147,16 +147,15 @@ impl Tap {
     }
 
     /// All pieces have been seen. `head` is the beginning of the event they made, empty for other answers.
-    pub fn pieces_end(&mut self, head: &[u8]) {
-        let Some(mut window) = self.window.take() else { return };
+    pub fn pieces_end(&mut self, head: &[u8]) -> Seen {
+        let Some(mut window) = self.window.take() else { return Seen::Nothing };
         let finishes = self.finishes;
-        if !head.is_empty() {
-            self.event(head);
-        }
+        let seen = if head.is_empty() { Seen::Nothing } else { self.event(head) };
         self.look_for_usage(window.bytes());
         if self.finishes == finishes && self.ending != Ending::Responses {
             self.look_for_finishes(window.bytes());
         }
+        seen
     }
 
     /// A whole answer that is no event stream.

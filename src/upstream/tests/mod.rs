@@ -174,6 +174,7 @@ fn config(upstream: Upstream) -> Config {
         stream: Stream {
             keep_alive: None,
             early_head_after: None,
+            response_timeout: None,
             first_token_timeout: None,
             idle_timeout: None,
             total_timeout: None,
