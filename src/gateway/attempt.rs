@@ -48,7 +48,7 @@ pub(super) async fn run(worker: Rc<Worker>, mut call: Call) -> Result<Answered, 
             Ok(answered) => return Ok(answered),
             Err(error) => {
                 let elsewhere = error.retry() == Retry::Elsewhere;
-                tracing::debug!(request_id = %call.request_id, %upstream, %error, elsewhere, "attempt failed");
+                tracing::debug!(request_id = %call.record.id, %upstream, %error, elsewhere, "attempt failed");
                 last_error = Some(error);
                 if !elsewhere {
                     break;

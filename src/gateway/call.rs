@@ -28,7 +28,6 @@ pub(super) struct Call {
     pub(super) content: Content,
     pub(super) principal: Principal,
     pub(super) record: Rc<Record>,
-    pub(super) request_id: Rc<str>,
     /// When the body was complete.
     pub(super) decoded_at: Instant,
 }

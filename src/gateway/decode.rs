@@ -20,7 +20,7 @@ use crate::api::{form, request};
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::middleware::auth::Authorized;
-use crate::middleware::{Payload, body_cap, request_id};
+use crate::middleware::{Payload, body_cap};
 use crate::stream::Body;
 use crate::telemetry::{Recorder, Stage};
 
@@ -102,7 +102,6 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
         item: matched.id.map(|id| Rc::from(&*id)),
         path_and_query: path_and_query.strip_prefix(PREFIX).unwrap_or(path_and_query).to_owned(),
         method: parts.method,
-        request_id: request_id::of(&parts.headers).into(),
         headers: parts.headers,
         content,
         principal,

@@ -27,7 +27,7 @@ pub(super) fn settings(worker: &Worker, call: &Call, phase: PhaseGuard) -> Setti
         choices: call.choices(),
         strip_usage: call.adds_usage(),
         event_hold_bytes_max: stream.event_hold_bytes_max,
-        request_id: call.request_id.clone(),
+        request_id: call.record.id.clone(),
         recall: worker.phase.watch(),
         recorder: worker.recorder.clone(),
         phase,

@@ -14,10 +14,11 @@ use super::decode::DecodeLayer;
 use super::dispatch::Dispatch;
 use super::local::LocalBoxService;
 use super::snapshot::Snapshot;
-use crate::middleware::access_log::AccessLogLayer;
+use crate::middleware::access_log::AccessLog;
+use crate::middleware::at_end::AtEndLayer;
 use crate::middleware::auth::AuthLayer;
 use crate::middleware::body_cap::BodyCapLayer;
-use crate::middleware::metrics::MetricsLayer;
+use crate::middleware::metrics::Metrics;
 use crate::middleware::record::RecordLayer;
 use crate::middleware::request_id;
 use crate::middleware::rescue::RescueLayer;
@@ -51,18 +52,18 @@ pub fn stack(worker: Rc<Worker>) -> Stack {
     let secrets =
         [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
     let stack = ServiceBuilder::new()
-        // Every request has a record from here on: what the layers below learn, the log and metrics tell.
-        .layer(RecordLayer)
         // A client's own id is kept if it is fit to be repeated; everybody below can count on one.
         .map_request(request_id::sift)
         .layer(request_id::set())
         .layer(request_id::echo())
         // Nothing below can print a credential by accident.
         .layer(SetSensitiveRequestHeadersLayer::new(secrets))
+        // Every request has a record from here on: what the layers below learn, the log and metrics tell.
+        .layer(RecordLayer)
         // These two see what the client gets, so they stand above the rescue; what they tell is known at
         // the end of the body, so they attach to it.
-        .layer(AccessLogLayer::new(config.clone()))
-        .layer(MetricsLayer::new(recorder.clone()))
+        .layer(AtEndLayer(AccessLog::new(config.clone())))
+        .layer(AtEndLayer(Metrics::new(recorder.clone())))
         // Below this line an error is a value; above it, a response.
         .layer(RescueLayer)
         // A worker that is full says so before it spends anything on the request.

@@ -5,6 +5,7 @@
 //! extensions whose contents a compiler can't see.
 
 pub mod access_log;
+pub mod at_end;
 pub mod auth;
 pub mod body_cap;
 mod map;

@@ -10,6 +10,7 @@ use http::{Method, Request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower::{Layer, Service};
 
+use super::request_id;
 use crate::accounting::headers::RateHeaders;
 use crate::api::endpoint::Endpoint;
 use crate::server::{Exchange, Inbound};
@@ -22,6 +23,8 @@ use crate::units::{KeyId, RouteId, UpstreamId};
 pub struct Record {
     /// The exchange on its connection.
     pub exchange: Rc<Exchange>,
+    /// The request's id, as [`super::request_id`] has set it.
+    pub id: Rc<str>,
     /// Of the request.
     pub method: Method,
     /// Path of the request. Copied: a `Uri` is a slice of the connection's read buffer and would keep all
@@ -111,6 +114,7 @@ impl<S: Service<Request<Payload>>> Service<Request<Inbound>> for RecordService<S
         let (parts, inbound) = request.into_parts();
         let record = Rc::new(Record {
             exchange: Rc::clone(inbound.exchange()),
+            id: request_id::of(&parts.headers).into(),
             method: parts.method.clone(),
             path: parts.uri.path().into(),
             endpoint: Cell::default(),

@@ -8,8 +8,8 @@ use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, Service};
 
+use super::Mapped;
 use super::record::{ByExchange, Payload, Record};
-use super::{Mapped, request_id};
 use crate::api::error as dialect;
 use crate::error::{Error, Kind, Origin};
 use crate::stream::Body;
@@ -47,9 +47,8 @@ where
 
     fn call(&mut self, request: Request<Payload>) -> Self::Future {
         let record = Rc::clone(&request.body().record);
-        let id: Rc<str> = request_id::of(request.headers()).into();
         let finish = move |result: Result<Response<Body>, Error>| {
-            let mut response = result.unwrap_or_else(|error| refuse(&error, &record, &id));
+            let mut response = result.unwrap_or_else(|error| refuse(&error, &record));
             if let Some(rate) = record.rate.take() {
                 rate.apply(response.headers_mut());
             }
@@ -60,7 +59,8 @@ where
     }
 }
 
-fn refuse(error: &Error, record: &Record, id: &str) -> Response<Body> {
+fn refuse(error: &Error, record: &Record) -> Response<Body> {
+    let id = &*record.id;
     let status = dialect::status(error);
     match error.origin() {
         Origin::Downstream => tracing::debug!(request_id = id, %error, "refused"),
