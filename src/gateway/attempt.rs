@@ -15,7 +15,7 @@ use crate::telemetry::{FailurePhase, Stage};
 use crate::units::UpstreamId;
 use crate::upstream::{self, Framing, Request, SendError};
 
-use super::stack::Worker;
+use super::worker::Worker;
 
 /// An upstream's answer, its head apart.
 pub(super) struct Answered {

@@ -12,7 +12,7 @@ use tower::Service;
 
 use super::call::{Admitted, Call};
 use super::local::LocalBoxFuture;
-use super::stack::Worker;
+use super::worker::Worker;
 use super::{attempt, respond};
 use crate::api::endpoint::Endpoint;
 use crate::api::models;

@@ -12,7 +12,9 @@ mod local;
 mod respond;
 mod snapshot;
 mod stack;
+mod worker;
 
 pub use local::LocalBoxService;
 pub use snapshot::{Snapshot, SnapshotError};
-pub use stack::{Stack, Worker, stack};
+pub use stack::{Stack, stack};
+pub use worker::Worker;

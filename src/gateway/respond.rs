@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 use super::attempt::Answered;
 use super::call::Call;
 use super::headers;
-use super::stack::Worker;
+use super::worker::Worker;
 use crate::accounting::permit::Permit;
 use crate::error::Error;
 use crate::stream::relay::Pending;

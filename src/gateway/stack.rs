@@ -14,6 +14,7 @@ use super::decode::DecodeLayer;
 use super::dispatch::Dispatch;
 use super::local::LocalBoxService;
 use super::snapshot::Snapshot;
+use super::worker::Worker;
 use crate::middleware::access_log::AccessLog;
 use crate::middleware::at_end::AtEndLayer;
 use crate::middleware::auth::AuthLayer;
@@ -24,23 +25,7 @@ use crate::middleware::request_id;
 use crate::middleware::rescue::RescueLayer;
 use crate::middleware::shed::ShedLayer;
 use crate::server::Inbound;
-use crate::signal::{Phase, Signal};
 use crate::stream::Body;
-use crate::telemetry::Recorder;
-use crate::upstream::Pool;
-
-/// What one worker has, for everything that it serves.
-#[derive(Debug)]
-pub struct Worker {
-    /// Shared with all workers.
-    pub snapshot: Snapshot,
-    /// This worker's connections to upstreams.
-    pub pool: Rc<Pool>,
-    /// This worker's shard of the metrics.
-    pub recorder: Rc<Recorder>,
-    /// Whether the process is on its way out.
-    pub phase: Signal<Phase>,
-}
 
 /// The stack as [`crate::server`] sees it.
 pub type Stack = LocalBoxService<Request<Inbound>, Response<Body>, Infallible>;
