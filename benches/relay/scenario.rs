@@ -50,6 +50,7 @@ const ALL: &[(&str, u64, Kind, bool, &str)] = &[
     ("busy-0", 0, paced(5.0, 60), true, "time to the first event of the next stream, nothing else in flight"),
     ("busy-1000", 1000, paced(5.0, 60), true, "the same with 1,000 streams x 5 events/s in flight"),
     ("busy-8000", 8000, paced(5.0, 60), true, "the same with 8,000 streams x 5 events/s in flight"),
+    ("busy-8000x2", 8000, paced(2.0, 60), true, "the same with 8,000 streams x 2 events/s in flight"),
 ];
 
 const fn paced(rate: f64, count: u64) -> Kind {
