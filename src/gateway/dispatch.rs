@@ -54,11 +54,12 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         .filter(|_| call.streams())
         .map(|after| call.record.exchange.began() + after);
     let phase = worker.phase.watch();
-    let attempts = recalled(phase, attempt::run(Rc::clone(&worker), call));
+    // Boxed where it is made: it is large, and each move of it would be a copy.
+    let attempts = recalled(phase, Box::pin(attempt::run(Rc::clone(&worker), call)));
     let Some(early_at) = early_at else {
         return Ok(respond::answered(&worker, attempts.await?, settings, permit));
     };
-    // Boxed, because it may have to go on inside the response body.
+    // And this, because it may have to go on inside the response body.
     let mut attempts = Box::pin(attempts);
     let mut patience = pin!(sleep_until(early_at));
     let first = poll_fn(|cx| match attempts.as_mut().poll(cx) {
@@ -73,8 +74,7 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
 
 /// Gives the attempts up at the drain deadline: a client that has no answer yet is told so, as those are that
 /// have a part of one.
-async fn recalled<T>(phase: Watch<Phase>, attempts: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let mut attempts = pin!(attempts);
+async fn recalled<T>(phase: Watch<Phase>, mut attempts: LocalBoxFuture<Result<T, Error>>) -> Result<T, Error> {
     poll_fn(|cx| {
         if phase.poll(cx) == Phase::End {
             return Poll::Ready(Err(Error::new(Kind::Drained, "the gateway is stopping")));

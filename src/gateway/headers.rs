@@ -48,7 +48,7 @@ static NOT_UPSTREAM: [HeaderName; 14] = [
 ];
 
 /// An upstream's business with us: its account, its cookies, and promises about its own host name.
-const NOT_DOWNSTREAM: [HeaderName; 6] = [
+static NOT_DOWNSTREAM: [HeaderName; 6] = [
     ALT_SVC,
     SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
@@ -59,11 +59,10 @@ const NOT_DOWNSTREAM: [HeaderName; 6] = [
 
 /// The headers of a request on its way up. A stream is asked for uncompressed, so that it can be read.
 pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
-    remove_hop_by_hop(&mut headers);
-    for name in &NOT_UPSTREAM {
-        headers.remove(name);
-    }
-    remove_look_alikes(&mut headers);
+    remove_named_by_connection(&mut headers);
+    remove_where(&mut headers, |name| {
+        HOP_BY_HOP.contains(name) || NOT_UPSTREAM.contains(name) || looks_like_removed(name)
+    });
     if streams {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
@@ -72,10 +71,8 @@ pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
 
 /// The headers of an answer on its way down. `events`: an event stream that may get comments.
 pub(super) fn downstream(headers: &mut HeaderMap, events: bool) {
-    remove_hop_by_hop(headers);
-    for name in &NOT_DOWNSTREAM {
-        headers.remove(name);
-    }
+    remove_named_by_connection(headers);
+    remove_where(headers, |name| HOP_BY_HOP.contains(name) || NOT_DOWNSTREAM.contains(name));
     if let Some(id) = headers.remove(request_id::HEADER) {
         headers.insert(UPSTREAM_REQUEST_ID, id);
     }
@@ -110,25 +107,25 @@ fn not_buffered(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
 }
 
-/// Removes what a CGI-like server takes for one of the removed: to it `_` and `-` in a name are the same.
-fn remove_look_alikes(headers: &mut HeaderMap) {
-    let removed = || HOP_BY_HOP.iter().chain(&NOT_UPSTREAM);
-    let alike = |name: &HeaderName, other: &HeaderName| {
-        let dashed = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-        dashed.eq(other.as_str().bytes())
-    };
-    let look_alikes: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().contains('_') && removed().any(|other| alike(name, other)))
-        .cloned()
-        .collect();
-    for name in look_alikes {
+/// Goes through the few headers that there are: looking each of two dozen names up costs more.
+fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
+    for name in unwanted {
         headers.remove(name);
     }
 }
 
-/// Removes what belongs to one connection, and what `connection` names besides.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Whether a CGI-like server would take it for one of the removed: to it `_` and `-` in a name are the same.
+fn looks_like_removed(name: &HeaderName) -> bool {
+    let alike = |other: &HeaderName| {
+        let dashed = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+        dashed.eq(other.as_str().bytes())
+    };
+    name.as_str().contains('_') && HOP_BY_HOP.iter().chain(&NOT_UPSTREAM).any(alike)
+}
+
+/// Removes what `connection` names beside the headers that are always of one hop.
+fn remove_named_by_connection(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -139,9 +136,6 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         for name in named {
             headers.remove(name);
         }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
     }
 }
 
