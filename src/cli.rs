@@ -369,7 +369,9 @@ fn healthcheck(url: &str) -> anyhow::Result<()> {
 fn readiness(mut connection: TcpStream, authority: &str) -> io::Result<[u8; 3]> {
     connection.set_read_timeout(Some(HEALTH_TIMEOUT))?;
     connection.set_write_timeout(Some(HEALTH_TIMEOUT))?;
-    write!(connection, "GET /readyz HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n")?;
+    // In one piece: one that answers the first and closes would make the next fail.
+    let request = format!("GET /readyz HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
     let mut head = [0; 12];
     connection.read_exact(&mut head)?;
     match head {
