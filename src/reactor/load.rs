@@ -41,11 +41,6 @@ impl Loads {
         self.0[worker].streams.load(Ordering::Relaxed)
     }
 
-    /// Streams and requests in flight on all workers.
-    pub fn total_streams(&self) -> usize {
-        (0..self.0.len()).map(|worker| self.streams(worker)).sum()
-    }
-
     /// Client connections of all workers.
     pub fn total_connections(&self) -> usize {
         self.0.iter().map(|slot| slot.connections.load(Ordering::Relaxed)).sum()

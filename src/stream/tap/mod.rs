@@ -158,12 +158,6 @@ impl Tap {
         seen
     }
 
-    /// A whole answer that is no event stream.
-    pub fn whole(&mut self, bytes: &[u8]) {
-        self.look_for_usage(bytes);
-        self.look_for_finishes(bytes);
-    }
-
     /// A whole answer where an event stream was promised. True when it is an error in a form that a client
     /// of the dialect understands.
     pub fn stray(&mut self, text: &[u8]) -> bool {
@@ -200,11 +194,6 @@ impl Tap {
     pub fn last_word(&self) -> Option<EndReason> {
         let over = self.is_over().then_some(EndReason::Completed);
         if self.failed { Some(EndReason::UpstreamError) } else { over }
-    }
-
-    /// Whether the upstream itself sent an error event.
-    pub fn is_failed(&self) -> bool {
-        self.failed
     }
 
     /// Whether any event had an `id` field.

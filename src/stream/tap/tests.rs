@@ -22,7 +22,7 @@ fn check(cases: &[Case]) {
         for event in case.events {
             tap.event(format!("{event}\n\n").as_bytes());
         }
-        let found = ((tap.is_complete(true), tap.is_complete(false)), tap.is_failed(), tap.finish_reason());
+        let found = ((tap.is_complete(true), tap.is_complete(false)), tap.failed, tap.finish_reason());
         assert_eq!(found, (case.complete, case.failed, case.reason), "{:?} {:?}", case.ending, case.events);
     }
 }
@@ -138,7 +138,8 @@ fn usage_is_taken_in_every_form() {
         (r#"{"content":"\"usage\":{\"prompt_tokens\":1}"}"#, None),
     ] {
         let mut tap = Tap::new(Ending::Chat, 1);
-        tap.whole(text.as_bytes());
+        tap.piece(text.as_bytes());
+        tap.pieces_end(b"");
         assert_eq!(tap.usage().map(|usage| (usage.prompt_tokens, usage.completion_tokens)), expected, "{text}");
     }
 }
