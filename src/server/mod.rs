@@ -1,12 +1,18 @@
 //! Serves HTTP/1.1 and HTTP/2 on one connection for any tower service. Knows nothing of the gateway.
 
 pub mod connection;
+mod adapter;
 mod exchange;
 mod executor;
 mod framing;
+mod head;
+mod http1;
+mod http2;
 mod link;
 mod outbound;
 mod socket;
+mod streaming;
+mod watchdog;
 
 pub use connection::{Server, Settings};
 pub use exchange::{Exchange, Inbound};
