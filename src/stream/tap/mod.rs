@@ -55,10 +55,7 @@ impl Key {
 
     /// The string values.
     fn strings<'a>(&'static self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.values(bytes).filter_map(|value| {
-            let value = value.strip_prefix(b"\"")?;
-            Some(&value[..memchr::memchr(b'"', value)?])
-        })
+        self.values(bytes).filter_map(string)
     }
 }
 
@@ -132,8 +129,9 @@ impl Tap {
         match self.ending {
             Ending::Responses => self.responses_event(event.name, bytes),
             Ending::Chat | Ending::Transfer => {
-                if self.look_for_finishes(bytes) == 0 && RESPONSE.ends(bytes).next().is_some() {
-                    // Some servers speak the Responses form where nobody asked for it.
+                // Some servers speak the Responses form where nobody asked for it. A finish reason, be it null,
+                // stands in nearly every chunk of chat and spares the search for that.
+                if !self.look_for_finishes(bytes) && RESPONSE.ends(bytes).next().is_some() {
                     return self.responses_event(event.name, bytes);
                 }
                 if usage_only { Seen::UsageOnly } else { Seen::Token }
@@ -216,17 +214,19 @@ impl Tap {
         self.finish_reason.as_deref()
     }
 
-    /// How many choices finish in `bytes`.
-    fn look_for_finishes(&mut self, bytes: &[u8]) -> u32 {
-        let mut finishes = 0;
-        // Some servers say an empty reason where others say null.
-        for reason in FINISH_REASON.strings(bytes).filter(|reason| !reason.is_empty()) {
-            finishes += 1;
-            self.failed |= reason == b"error";
-            self.finish_because(reason);
+    /// Takes the finish reasons in `bytes`, and says whether there was any, also one that is null.
+    fn look_for_finishes(&mut self, bytes: &[u8]) -> bool {
+        let mut found = false;
+        for value in FINISH_REASON.values(bytes) {
+            found = true;
+            // Some servers say an empty reason where others say null.
+            if let Some(reason) = string(value).filter(|reason| !reason.is_empty()) {
+                self.finishes = self.finishes.saturating_add(1);
+                self.failed |= reason == b"error";
+                self.finish_because(reason);
+            }
         }
-        self.finishes = self.finishes.saturating_add(finishes);
-        finishes
+        found
     }
 
     fn finish_because(&mut self, reason: &[u8]) {
@@ -283,6 +283,12 @@ impl Tap {
         }
         found && has_no_choices(bytes)
     }
+}
+
+/// A string value, without its quotes.
+fn string(value: &[u8]) -> Option<&[u8]> {
+    let value = value.strip_prefix(b"\"")?;
+    Some(&value[..memchr::memchr(b'"', value)?])
 }
 
 /// What a value is, when a colon (and spaces) stand before it.
