@@ -3,7 +3,7 @@
 use super::address::is_port_taken;
 use super::raw::{Table, Value};
 use super::secret::readable_pem;
-use super::{Address, Admin, Server, ServerTls, TlsVersion, defaults};
+use super::{Address, Admin, Server, ServerTls, Tick, TlsVersion, WantedReactor, defaults};
 
 /// `server.listen`, and the place of the first address that other machines can reach.
 pub(super) fn listen<'d>(table: &mut Table<'d>) -> (Vec<Address>, Option<Value<'d>>) {
@@ -58,6 +58,8 @@ pub(super) fn server(table: &mut Table<'_>, listen: Vec<Address>) -> Server {
         listen,
         workers: table.whole_or("workers", "auto", &defaults::WORKERS),
         pin: table.flag("pin", defaults::PIN),
+        reactor: reactor(table),
+        tick: tick(table),
         connections_max: table.whole_or("connections_max", "auto", &defaults::CONNECTIONS_MAX),
         in_flight_max: table.whole("in_flight_max", &defaults::IN_FLIGHT_MAX),
         header_timeout: table.duration("header_timeout", &defaults::HEADER_TIMEOUT),
@@ -69,6 +71,27 @@ pub(super) fn server(table: &mut Table<'_>, listen: Vec<Address>) -> Server {
         h2_streams_max: table.whole("h2_streams_max", &defaults::H2_STREAMS_MAX),
         send_buffer_bytes: table.size("send_buffer", &defaults::SEND_BUFFER),
         tls: tls(&mut table.table("tls")),
+    }
+}
+
+/// `server.reactor`
+fn reactor(table: &mut Table<'_>) -> WantedReactor {
+    let words =
+        [("auto", WantedReactor::Auto), ("io_uring", WantedReactor::IoUring), ("epoll", WantedReactor::Epoll)];
+    table.choice("reactor", &words, defaults::REACTOR)
+}
+
+/// `server.tick`
+fn tick(table: &mut Table<'_>) -> Tick {
+    let bounds = &defaults::TICK;
+    match table.take("tick") {
+        Some(value) if value.is("auto") => Tick::Auto,
+        Some(value) if value.is("off") => Tick::Off,
+        Some(value) => {
+            let duration = value.duration(bounds.least, bounds.most, ", \"auto\" or \"off\"");
+            duration.map_or(bounds.default, Tick::Fixed)
+        }
+        None => bounds.default,
     }
 }
 

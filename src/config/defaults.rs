@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::{Tick, WantedReactor};
+
 /// A setting: what it is when the file is silent, and the bounds of what the file may say.
 pub(super) struct Setting<T, D = T> {
     /// Value of a file that does not name it.
@@ -15,6 +17,10 @@ pub(super) struct Setting<T, D = T> {
 
 type Clock = Setting<Duration>;
 type OptionalClock = Setting<Duration, Option<Duration>>;
+
+const fn us(count: u64) -> Duration {
+    Duration::from_micros(count)
+}
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -36,6 +42,11 @@ pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCAL
 pub(super) const WORKERS: Setting<usize, ()> = Setting { default: (), least: 1, most: 1024 };
 /// `server.pin`: a worker that stays on its core keeps its caches, and streams are evenly spread anyway.
 pub(super) const PIN: bool = true;
+/// `server.reactor`: what serves best of what the machine permits.
+pub(super) const REACTOR: WantedReactor = WantedReactor::Auto;
+/// `server.tick`: costs nobody anything while the core is lightly loaded. A rest below 50 us gathers less than it
+/// costs; 2 ms, several times in one exchange, begin to be felt.
+pub(super) const TICK: Setting<Duration, Tick> = Setting { default: Tick::Auto, least: us(50), most: ms(2) };
 /// `server.connections_max`: the default, `auto`, follows the file limit.
 pub(super) const CONNECTIONS_MAX: Setting<usize, ()> = Setting { default: (), least: 1, most: 10_000_000 };
 /// `server.in_flight_max`: per worker. At some 30 KiB a stream, 600 MiB; far above it one core cannot keep up.

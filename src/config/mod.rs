@@ -112,6 +112,10 @@ pub struct Server {
     pub workers: Option<usize>,
     /// Whether each worker is pinned to a core.
     pub pin: bool,
+    /// How sockets are read and written.
+    pub reactor: WantedReactor,
+    /// How far apart the turns of a busy worker's event loop are held.
+    pub tick: Tick,
     /// Connections over all workers; `None` is a little below half the file limit.
     pub connections_max: Option<usize>,
     /// Streams and requests in flight on one worker before it sheds load.
@@ -134,6 +138,29 @@ pub struct Server {
     pub send_buffer_bytes: usize,
     /// TLS, where the TCP listeners shall speak it. Unix sockets never do.
     pub tls: Option<ServerTls>,
+}
+
+/// `server.reactor`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedReactor {
+    /// io_uring where it is to be had, else epoll.
+    Auto,
+    /// io_uring, or no start.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// `server.tick`: how long a worker may rest between two turns of its event loop, so that the next turn serves
+/// what many streams have brought meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// The busier the core, the longer, up to a bound.
+    Auto,
+    /// Never.
+    Off,
+    /// So that this much passes from the beginning of a turn that had work to the next, however busy the core.
+    Fixed(Duration),
 }
 
 /// `[server.tls]`

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::scalar::{duration_text, size_text};
-use super::{Config, Key, Limits, LogFormat, Protocol, Server, TlsVersion, Upstream, UpstreamKind};
+use super::{
+    Config, Key, Limits, LogFormat, Protocol, Server, Tick, TlsVersion, Upstream, UpstreamKind, WantedReactor,
+};
 
 /// Displays a [`Config`] as TOML. Of a virtual key only the first 8 digits of its digest are shown, of an
 /// upstream's key only that there is one.
@@ -54,6 +56,17 @@ fn server(f: &mut fmt::Formatter<'_>, server: &Server, keyless: bool) -> fmt::Re
     }
     writeln!(f, "workers = {}", number_or(server.workers, "auto"))?;
     writeln!(f, "pin = {}", server.pin)?;
+    let reactor = match server.reactor {
+        WantedReactor::Auto => "auto",
+        WantedReactor::IoUring => "io_uring",
+        WantedReactor::Epoll => "epoll",
+    };
+    writeln!(f, "reactor = \"{reactor}\"")?;
+    match server.tick {
+        Tick::Auto => writeln!(f, "tick = \"auto\"")?,
+        Tick::Off => writeln!(f, "tick = \"off\"")?,
+        Tick::Fixed(duration) => clock(f, "tick", duration)?,
+    }
     writeln!(f, "connections_max = {}", number_or(server.connections_max, "auto"))?;
     writeln!(f, "in_flight_max = {}", server.in_flight_max)?;
     clock(f, "header_timeout", server.header_timeout)?;

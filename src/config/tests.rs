@@ -82,9 +82,9 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         &[
             "config.toml:4:1: upstreams[0].protocl: unknown key; did you mean \"protocol\"?",
             "config.toml:5:2: sever: unknown key; did you mean \"server\"?",
-            "config.toml:7:3: server.colour: unknown key; known are listen, open, workers, pin, connections_max, \
-             in_flight_max, header_timeout, body_timeout, idle_timeout, header_bytes_max, headers_max, \
-             body_bytes_max, h2_streams_max, send_buffer, tls",
+            "config.toml:7:3: server.colour: unknown key; known are listen, open, workers, pin, reactor, tick, \
+             connections_max, in_flight_max, header_timeout, body_timeout, idle_timeout, header_bytes_max, \
+             headers_max, body_bytes_max, h2_streams_max, send_buffer, tls",
             "config.toml:8:9: server.tsl: unknown key; did you mean \"tls\"?",
         ],
     );
@@ -287,6 +287,36 @@ fn variables_fill_strings_and_numbers_but_not_structure() {
 }
 
 #[test]
+fn the_reactor_and_its_tick_are_words_or_a_short_time() {
+    for (written, tick) in [
+        ("auto", Tick::Auto),
+        ("off", Tick::Off),
+        ("50us", Tick::Fixed(Duration::from_micros(50))),
+        ("2ms", Tick::Fixed(Duration::from_millis(2))),
+    ] {
+        assert_eq!(accept(&format!("{MINIMAL}[server]\ntick = \"{written}\"\n")).server.tick, tick);
+    }
+    for (written, reactor) in
+        [("auto", WantedReactor::Auto), ("io_uring", WantedReactor::IoUring), ("epoll", WantedReactor::Epoll)]
+    {
+        assert_eq!(accept(&format!("{MINIMAL}[server]\nreactor = \"{written}\"\n")).server.reactor, reactor);
+    }
+    refuse_after_minimal(
+        "[server]\nreactor = \"kqueue\"\ntick = \"3ms\"\n",
+        &[
+            "config.toml:5:11: server.reactor = \"kqueue\": not one of the choices; \
+             write \"auto\" or \"io_uring\" or \"epoll\"",
+            "config.toml:6:8: server.tick = \"3ms\": out of bounds; \
+             write \"50us\" to \"2ms\", \"auto\" or \"off\"",
+        ],
+    );
+    for written in ["\"49us\"", "\"soon\"", "0", "true"] {
+        let text = format!("{MINIMAL}[server]\ntick = {written}\n");
+        assert_eq!(parse(&text, "x", &env()).expect_err(written).len(), 1);
+    }
+}
+
+#[test]
 fn text_that_is_no_toml_is_told_with_its_places() {
     let problems = parse("workers = \n[log]\nformat = 'x\n", "x.toml", &env()).expect_err("this was accepted");
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -375,10 +405,11 @@ fn the_summary_of_a_configuration_is_that_configuration() {
     let text = format!(
         "{MINIMAL}[[upstreams]]\nname = \"d\"\nkind = \"demo\"\nprotocol = \"http2\"\n[[routes]]\nmodel = \"a$$b\"\n\
          targets = [\"d\", {{ upstream = \"u\", model = \"x\" }}]\n[server]\nlisten = [\"0.0.0.0:1\"]\nopen = true\n\
-         workers = 2\nsend_buffer = 5001\n[stream]\ntotal_timeout = \"1h 2m 3s\"\n[limits]\nstreams = 7\n\
+         workers = 2\nsend_buffer = 5001\nreactor = \"io_uring\"\ntick = \"250us\"\n[stream]\ntotal_timeout = \"1h 2m 3s\"\n[limits]\nstreams = 7\n\
          [admin]\nlisten = \"off\"\n[routing]\ndefault_upstream = \"d\"\n[log]\nformat = \"text\"\n"
     );
-    for config in [accept(MINIMAL), accept(&text), demo()] {
+    let off = accept(&format!("{MINIMAL}[server]\nreactor = \"epoll\"\ntick = \"off\"\n"));
+    for config in [accept(MINIMAL), accept(&text), off, demo()] {
         let again = accept(&config.summary().to_string());
         assert_eq!(format!("{again:?}"), format!("{config:?}"));
     }

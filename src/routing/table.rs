@@ -154,6 +154,8 @@ mod tests {
                 listen: vec![],
                 workers: None,
                 pin: false,
+                reactor: config::WantedReactor::Epoll,
+                tick: config::Tick::Off,
                 connections_max: None,
                 in_flight_max: 1,
                 header_timeout: time,

@@ -23,8 +23,8 @@ use tokio::time::timeout;
 
 use super::{Body, BodyError, Caps, Connectors, Pool, Request, SendError};
 use crate::config::{
-    Admin, BaseUrl, Config, DemoSettings, Drain, Limits, Log, LogFormat, Protocol, Server, Stream, Upstream,
-    UpstreamKind,
+    Admin, BaseUrl, Config, DemoSettings, Drain, Limits, Log, LogFormat, Protocol, Server, Stream, Tick, Upstream,
+    UpstreamKind, WantedReactor,
 };
 use crate::reactor;
 use crate::telemetry::Telemetry;
@@ -159,6 +159,8 @@ fn config(upstream: Upstream) -> Config {
             listen: vec![],
             workers: None,
             pin: false,
+            reactor: WantedReactor::Epoll,
+            tick: Tick::Off,
             connections_max: None,
             in_flight_max: 1,
             header_timeout: second,
