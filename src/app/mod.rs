@@ -14,9 +14,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Address, Config, UpstreamKind};
+use crate::config::{Address, Config, Server, UpstreamKind};
 use crate::demo;
 use crate::gateway::Snapshot;
+use crate::reactor::choose::{Choice, choose, io_uring_available};
 use crate::reactor::listener::{self, Bound, SocketFile};
 use crate::reactor::load::Loads;
 use crate::reactor::{affinity, worker as thread};
@@ -57,6 +58,9 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let snapshot = Snapshot::new(config, descriptors::upstream_connections_max(connections_max, descriptors))?;
     let config = Arc::clone(&snapshot.config);
 
+    let mut warnings = warnings(&config);
+    let (choice, ready) = start_workers(&config.server, workers, &mut warnings)?;
+    telemetry.set_reactor(choice.reactor.as_str(), choice.ground.as_str());
     let (mut bound, listening, files) = bind(&config, workers)?;
     // Bound before any worker runs: a port that is taken is an error of the start, not of the life.
     let admin = config
@@ -70,9 +74,8 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let loads = Loads::new(workers);
     let (phase, phases) = watch::channel(Phase::Serve);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(INBOX_CONNECTIONS)).unzip();
-    let cores = if config.server.pin { affinity::allowed_cores() } else { Vec::new() };
     let mut threads = Vec::with_capacity(workers);
-    for (index, inbox) in inboxes.into_iter().enumerate() {
+    for (index, (inbox, ready)) in inboxes.into_iter().zip(ready).enumerate() {
         let parts = worker::Parts {
             index,
             snapshot: snapshot.clone(),
@@ -84,14 +87,12 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
             peers: senders.clone(),
             phases: phases.clone(),
         };
-        // More workers than cores is a choice; then nobody is pinned.
-        let core = (workers <= cores.len()).then(|| cores[index]);
-        threads.push(thread::start(index, core, move || Box::pin(worker::run(parts)))?);
+        threads.push(ready.run(move || Box::pin(worker::run(parts))));
     }
     drop(senders);
 
     health.reached(Readiness::Ready);
-    let started = Started { listening, admin: admin_url, workers, warnings: warnings(&config) };
+    let started = Started { listening, admin: admin_url, workers, warnings };
     for warning in &started.warnings {
         tracing::warn!("{warning}");
     }
@@ -104,7 +105,8 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
         upstreams = config.upstreams.len(),
         routes = config.routes.len(),
         keys = config.keys.len(),
-        reactor = "epoll",
+        reactor = choice.reactor.as_str(),
+        reason = choice.reason,
         "started"
     );
     report(&started);
@@ -112,6 +114,31 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     control(admin, stop, telemetry, health, threads)?;
     drop((demo, files));
     Ok(())
+}
+
+/// Threads for all workers, over the reactor that is wanted and to be had.
+fn start_workers(
+    server: &Server,
+    workers: usize,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<(Choice, Vec<thread::Ready>)> {
+    let allowed = if server.pin { affinity::allowed_cores() } else { Vec::new() };
+    // More workers than cores is a choice; then nobody is pinned.
+    let cores: Vec<_> =
+        (0..workers).map(|index| allowed.get(index).copied().filter(|_| workers <= allowed.len())).collect();
+    let choice = choose(server.reactor, io_uring_available)?;
+    match thread::start(&cores, choice.reactor) {
+        Ok(ready) => Ok((choice, ready)),
+        Err(thread::StartError::Reactor(missing)) => {
+            // It was there when it was looked for, but not for all workers: then for none, so that all are alike.
+            warnings
+                .push(format!("{} was to be had, but not on every worker: {missing}", choice.reactor.as_str()));
+            let choice = choose(server.reactor, || Err(missing))?;
+            let ready = thread::start(&cores, choice.reactor)?;
+            Ok((choice, ready))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Signals and the admin listener, on this thread, until the workers have ended.

@@ -4,6 +4,7 @@
 //! there. [`Conn`] is the seam: nothing above it knows which driver moves its bytes.
 
 pub mod affinity;
+pub mod choose;
 mod conn;
 mod epoll;
 pub mod io;

@@ -1,14 +1,16 @@
 //! One OS thread per core, each with its own single-threaded runtime.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::thread::JoinHandle;
 
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
 
 use super::affinity;
+use super::choose::{Missing, Reactor, io_uring_available};
 
 /// A task that lives and dies on its worker.
 pub type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -16,34 +18,84 @@ pub type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 /// How many events one turn of the loop takes from the kernel at once.
 const EVENTS_PER_TURN: usize = 512;
 
-/// Starts a thread named `millstream-N`, pinned to `core` where given and allowed, and runs what `main`
-/// returns to its end on a runtime of its own. `main` is called on the new thread, so what it builds need
-/// not be `Send`.
-///
-/// Returns once the thread's runtime stands.
+/// Why workers can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A thread or its runtime can't be made.
+    #[error("a worker can't be made: {0}")]
+    Thread(#[from] io::Error),
+    /// The reactor can't be taken into use.
+    #[error("{0}")]
+    Reactor(#[from] Missing),
+}
+
+/// A worker that has all it needs, and waits for what it shall do. Ends when dropped.
+pub struct Ready {
+    thread: JoinHandle<()>,
+    go: oneshot::Sender<Main>,
+}
+
+/// Made on one thread and called on another: what it builds there need not be `Send`.
+type Main = Box<dyn FnOnce() -> LocalFuture + Send>;
+
+/// Starts a thread for each of `cores`, named `millstream-N` and pinned to the core where one is given and
+/// allowed, each with a runtime over `reactor`. All of them, or none: those that could start have ended when one
+/// could not.
 ///
 /// # Errors
-/// When the thread or its runtime can't be made.
-pub fn start<M>(index: usize, core: Option<usize>, main: M) -> io::Result<JoinHandle<()>>
-where
-    M: FnOnce() -> LocalFuture + Send + 'static,
-{
+/// What the first one says that could not.
+pub fn start(cores: &[Option<usize>], reactor: Reactor) -> Result<Vec<Ready>, StartError> {
+    let mut all: Vec<Ready> = Vec::with_capacity(cores.len());
+    for (index, core) in cores.iter().enumerate() {
+        match start_one(index, *core, reactor) {
+            Ok(ready) => all.push(ready),
+            Err(error) => {
+                all.into_iter().for_each(Ready::end);
+                return Err(error);
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("thread", &self.thread).finish_non_exhaustive()
+    }
+}
+
+impl Ready {
+    /// Calls `main` on the worker's thread and runs what it returns to its end.
+    pub fn run<M>(self, main: M) -> JoinHandle<()>
+    where
+        M: FnOnce() -> LocalFuture + Send + 'static,
+    {
+        // A thread that is gone is found by whoever watches the handle.
+        drop(self.go.send(Box::new(main)));
+        self.thread
+    }
+
+    /// Waits until the thread has given back what it held.
+    fn end(self) {
+        drop(self.go);
+        drop(self.thread.join());
+    }
+}
+
+fn start_one(index: usize, core: Option<usize>, reactor: Reactor) -> Result<Ready, StartError> {
     let (report, started) = oneshot::channel();
+    let (go, told) = oneshot::channel::<Main>();
     let thread = std::thread::Builder::new().name(format!("millstream-{index}")).spawn(move || {
         if let Some(core) = core
             && let Err(error) = affinity::pin(core)
         {
             tracing::debug!(worker = index, core, %error, "not pinned");
         }
-        // A LocalRuntime is a current-thread runtime whose every task is local: the LocalSet built in,
-        // without its second queue.
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .max_io_events_per_tick(EVENTS_PER_TURN)
-            .build_local(LocalOptions::default());
-        match runtime {
+        match prepare(reactor) {
             Ok(runtime) => {
-                if report.send(Ok(())).is_ok() {
+                if report.send(Ok(())).is_ok()
+                    && let Ok(main) = told.blocking_recv()
+                {
                     runtime.block_on(main());
                 }
             }
@@ -51,5 +103,57 @@ where
         }
     })?;
     started.blocking_recv().map_err(|_| io::Error::other("the worker thread died at its start"))??;
-    Ok(thread)
+    Ok(Ready { thread, go })
+}
+
+/// Makes the calling thread's runtime, and takes `reactor` into use on it.
+fn prepare(reactor: Reactor) -> Result<LocalRuntime, StartError> {
+    // A LocalRuntime is a current-thread runtime whose every task is local: the LocalSet built in, without its
+    // second queue.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_io_events_per_tick(EVENTS_PER_TURN)
+        .build_local(LocalOptions::default())?;
+    match reactor {
+        Reactor::Epoll => {}
+        Reactor::IoUring => io_uring_available()?,
+    }
+    Ok(runtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn workers_wait_for_what_they_shall_do_and_end_with_it() {
+        let ran = Arc::<AtomicUsize>::default();
+        let threads: Vec<_> = start(&[None, None], Reactor::Epoll)
+            .expect("started")
+            .into_iter()
+            .map(|ready| {
+                let ran = Arc::clone(&ran);
+                ready.run(move || {
+                    Box::pin(async move {
+                        tokio::task::yield_now().await;
+                        ran.fetch_add(1, Ordering::Relaxed);
+                    })
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        assert_eq!(ran.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_worker_that_is_not_needed_ends() {
+        for ready in start(&[None, None], Reactor::Epoll).expect("started") {
+            ready.end();
+        }
+    }
 }

@@ -104,6 +104,10 @@ impl Scrape {
                 let labels = [env!("CARGO_PKG_VERSION"), revision];
                 return family(metric.family(), vec![value(metric.family(), &labels, 1.0)]);
             }
+            Computed::ReactorInfo => {
+                let sample = |labels: &[&str; 2]| value(metric.family(), labels, 1.0);
+                return family(metric.family(), self.shared.reactor.get().map(sample).into_iter().collect());
+            }
             Computed::Draining => Some(f64::from(u8::from(self.shared.draining.load(Ordering::Relaxed)))),
             Computed::LogLinesDropped => Some(log::lines_dropped() as f64),
             Computed::ProcessCpu => process.cpu_seconds,

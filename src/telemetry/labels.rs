@@ -35,6 +35,10 @@ pub(super) enum Label {
     FailurePhase,
     /// [`AcceptError`]
     AcceptError,
+    /// How sockets are read and written.
+    Reactor,
+    /// Why that reactor runs.
+    Ground,
     /// Model name or glob of a route.
     Route,
     /// Name of a virtual key.
@@ -174,7 +178,7 @@ impl Label {
             Self::Worker => "worker",
             Self::Upstream => "upstream",
             Self::Endpoint => "endpoint",
-            Self::Reason => "reason",
+            Self::Reason | Self::Ground => "reason",
             Self::Phase | Self::FailurePhase => "phase",
             Self::Direction => "direction",
             Self::Source => "source",
@@ -183,6 +187,7 @@ impl Label {
             Self::Stage => "stage",
             Self::State => "state",
             Self::AcceptError => "kind",
+            Self::Reactor => "reactor",
             Self::Route => "route",
             Self::Key => "key",
             Self::Code => "code",
@@ -191,7 +196,8 @@ impl Label {
         }
     }
 
-    /// The words of a closed set; `None` where the values come from the configuration or from traffic.
+    /// The words of a closed set; `None` where the values come from the configuration, from traffic, or from a
+    /// room that has the set.
     pub(super) const fn words(self) -> Option<&'static [&'static str]> {
         match self {
             Self::Endpoint => Some(&ENDPOINTS),
@@ -207,6 +213,8 @@ impl Label {
             Self::AcceptError => Some(AcceptError::VALUES),
             Self::Worker
             | Self::Upstream
+            | Self::Reactor
+            | Self::Ground
             | Self::Route
             | Self::Key
             | Self::Code

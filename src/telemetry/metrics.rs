@@ -107,6 +107,10 @@ families! {
             "Requests that went on to another target after this upstream failed.";
         LoopTurn = Histogram(FINE), "millstream_loop_turn_seconds", [],
             "Duration of one turn of a worker's event loop, sampled.";
+        ReactorTurns = Counter, "millstream_reactor_turns_total", [Worker],
+            "Turns of a worker's event loop.";
+        ReactorRest = Histogram(REST), "millstream_reactor_rest_seconds", [Worker],
+            "Rests of a worker between two turns, so that the next serves more streams at once.";
     }
 }
 
@@ -119,6 +123,8 @@ families! {
             "Whether the process drains (1) or not (0).";
         BuildInfo = Gauge, "millstream_build_info", [Version, Revision],
             "A constant 1, labelled with what this program was built from.";
+        ReactorInfo = Gauge, "millstream_reactor_info", [Reactor, Ground],
+            "A constant 1, labelled with the reactor that runs and why it is that one.";
         LogLinesDropped = Counter, "millstream_log_lines_dropped_total", [],
             "Log lines dropped because standard error did not take them in time.";
         ProcessCpu = Counter, "process_cpu_seconds_total", [],
@@ -176,6 +182,9 @@ const FINE: &[u64] = &[
     s(1),
     s(5),
 ];
+
+/// Rests are asked for in tens of microseconds up to two milliseconds; above that the kernel was late.
+const REST: &[u64] = &[us(50), us(100), us(150), us(200), us(300), us(400), us(500), us(600), ms(1), ms(2), ms(5)];
 
 /// Whole requests: from an answer of our own to a long reasoning stream.
 const REQUEST: &[u64] = &[

@@ -17,8 +17,8 @@ mod shard;
 mod tests;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use prometheus::{Registry, TextEncoder};
 
@@ -140,6 +140,8 @@ struct Shared {
     workers: Vec<String>,
     series: Arc<Series>,
     draining: AtomicBool,
+    /// Which reactor runs, and why; once it is known.
+    reactor: OnceLock<[&'static str; 2]>,
 }
 
 impl Telemetry {
@@ -164,6 +166,7 @@ impl Telemetry {
             workers: (0..workers).map(|worker| worker.to_string()).collect(),
             series: Arc::default(),
             draining: AtomicBool::new(false),
+            reactor: OnceLock::new(),
         });
         let registry = Registry::new();
         registry
@@ -191,6 +194,12 @@ impl Telemetry {
     /// Says whether the process drains (`millstream_draining`).
     pub fn set_draining(&self, draining: bool) {
         self.shared.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Says which reactor runs, and why (`millstream_reactor_info`), each a word of a closed set. The first call
+    /// counts.
+    pub fn set_reactor(&self, reactor: &'static str, reason: &'static str) {
+        self.shared.reactor.get_or_init(|| [reactor, reason]);
     }
 }
 

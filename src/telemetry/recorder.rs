@@ -156,4 +156,14 @@ impl Recorder {
     pub fn loop_turn(&self, time: Duration) {
         self.shard.observe(Recorded::LoopTurn, &[], time);
     }
+
+    /// A turn of the event loop is over.
+    pub fn reactor_turned(&self) {
+        self.shard.count(Recorded::ReactorTurns, &[], 1);
+    }
+
+    /// The worker rested for this long before its next turn.
+    pub fn reactor_rested(&self, time: Duration) {
+        self.shard.observe(Recorded::ReactorRest, &[], time);
+    }
 }

@@ -25,7 +25,10 @@ fn telemetry(workers: usize) -> Arc<Telemetry> {
         routes: names(&["gpt-*", "a \"quoted\"\\model\n"]),
         keys: names(&["team-a"]),
     };
-    Telemetry::with_names(names, workers)
+    let telemetry = Telemetry::with_names(names, workers);
+    telemetry.set_reactor("epoll", "configured");
+    telemetry.set_reactor("io_uring", "chosen");
+    telemetry
 }
 
 /// One of everything.
@@ -58,6 +61,8 @@ fn record_everything(recorder: &Recorder) {
     recorder.request_shed();
     recorder.cancel_propagated(MILLISECOND);
     recorder.loop_turn(Duration::from_micros(200));
+    recorder.reactor_turned();
+    recorder.reactor_rested(Duration::from_micros(300));
 }
 
 /// The value of a sample, by its whole name with labels.
@@ -108,6 +113,10 @@ fn a_scrape_sums_the_shards() {
         (r#"millstream_fallbacks_total{upstream="openai"}"#, 3.0),
         (r#"millstream_ratelimit_decisions_total{limit="key_streams",outcome="denied"}"#, 3.0),
         ("millstream_draining", 1.0),
+        (r#"millstream_reactor_turns_total{worker="1"}"#, 1.0),
+        (r#"millstream_reactor_rest_seconds_bucket{worker="1",le="0.0002"}"#, 0.0),
+        (r#"millstream_reactor_rest_seconds_bucket{worker="1",le="0.0003"}"#, 1.0),
+        (r#"millstream_reactor_info{reactor="epoll",reason="configured"}"#, 1.0),
     ] {
         assert_eq!(sample(&text, series), Some(value), "{series}\n{text}");
     }
