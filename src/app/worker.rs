@@ -14,7 +14,7 @@ use super::control::FLUSH_TIMEOUT;
 use crate::gateway::{Snapshot, Stack, Worker, stack};
 use crate::reactor::listener::{AcceptError, Accepted, Bound, Listener, OUT_OF_DESCRIPTORS_PAUSE};
 use crate::reactor::load::{Load, Loads};
-use crate::reactor::{Conn, Moving, spawn};
+use crate::reactor::{Conn, Moving, spawn, turn};
 use crate::server::{Peer, Server, Settings};
 use crate::signal::{Phase, Signal};
 use crate::telemetry::{Recorder, Telemetry};
@@ -57,6 +57,7 @@ pub(super) async fn run(parts: Parts) {
     let recorder = telemetry.recorder(index);
     let phase = Signal::new(Phase::Serve);
     let config = Arc::clone(&snapshot.config);
+    turn::begin(config.server.tick, Rc::clone(&recorder));
     let pool = Pool::new(&config.upstreams, &snapshot.caps, &snapshot.connectors, &recorder);
     let load = Load::new(loads, index);
     let acceptor = snapshot.acceptor.clone();

@@ -11,7 +11,9 @@ pub mod io;
 pub mod listener;
 pub mod load;
 pub mod spawn;
+mod tick;
 pub mod tls;
+pub mod turn;
 pub mod worker;
 
 pub use conn::{Conn, Idle, Moving, SocketOptions};

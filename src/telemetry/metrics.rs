@@ -90,7 +90,7 @@ families! {
         Chunks = Counter, "millstream_chunks_total", [Upstream],
             "Events relayed.";
         ChunkForwardDelay = Histogram(FINE), "millstream_chunk_forward_delay_seconds", [],
-            "From a chunk read off the upstream to it being written to the client: the delay Millstream adds.";
+            "From a chunk read off the upstream to it being written to the client; a rest before the read is not in it.";
         Overhead = Histogram(FINE), "millstream_overhead_seconds", [Stage],
             "Share of a request's time that Millstream itself took before the upstream had the request.";
         CancelPropagation = Histogram(FINE), "millstream_cancel_propagation_seconds", [],

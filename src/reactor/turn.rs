@@ -1,0 +1,97 @@
+//! What a worker does between two turns of its event loop.
+//!
+//! tokio calls `park` when no task is ready, right before it asks the kernel what has happened, and `unpark`
+//! when the kernel has said so. Whatever becomes ready between the two waits, for at most one rest: 500 us under
+//! `tick = "auto"`, the duration that is written otherwise. That bound holds for all there is: a first token, a
+//! keep-alive comment, a deadline, a connection handed over by another worker.
+
+use std::cell::RefCell;
+use std::num::NonZeroU64;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::thread::set_current_timer_slack;
+use tokio::time::Instant;
+
+use super::tick::Tick;
+use crate::config;
+use crate::telemetry::Recorder;
+
+/// By how many nanoseconds the kernel may delay the end of a rest in order to join it with other wake-ups. Its
+/// default is 50 us, half of a short rest.
+const TIMER_SLACK: NonZeroU64 = NonZeroU64::MIN;
+
+thread_local! {
+    /// This thread's, where it is a worker. The hooks of a runtime must be `Send`, so they can't hold it.
+    static TURNS: RefCell<Option<Turns>> = const { RefCell::new(None) };
+}
+
+struct Turns {
+    tick: Tick,
+    recorder: Rc<Recorder>,
+    /// When the last turn ended.
+    parked: Instant,
+    /// When the current one began.
+    woken: Instant,
+}
+
+/// From now on the turns of this thread are counted, and rests follow them as `setting` says.
+pub fn begin(setting: config::Tick, recorder: Rc<Recorder>) {
+    let (tick, now) = (Tick::new(setting), Instant::now());
+    if !tick.is_off()
+        && let Err(error) = set_current_timer_slack(Some(TIMER_SLACK))
+    {
+        tracing::debug!(%error, "rests may be longer than they should");
+    }
+    TURNS.set(Some(Turns { tick, recorder, parked: now, woken: now }));
+}
+
+/// No task is ready. What was queued for the kernel goes to it before the rest, so that it works meanwhile; what
+/// it has done is fetched after.
+pub(super) fn park() {
+    drive();
+    let rest = TURNS.with_borrow_mut(|turns| turns.as_mut().map_or(Duration::ZERO, Turns::end));
+    if !rest.is_zero() {
+        sleep(rest);
+        TURNS.with_borrow(|turns| {
+            if let Some(turns) = turns {
+                turns.recorder.reactor_rested(turns.parked.elapsed());
+            }
+        });
+        drive();
+    }
+}
+
+/// Something has happened.
+pub(super) fn unpark() {
+    TURNS.with_borrow_mut(|turns| {
+        if let Some(turns) = turns.as_mut().filter(|turns| !turns.tick.is_off()) {
+            turns.woken = Instant::now();
+        }
+    });
+}
+
+/// Submits what this worker has queued and takes what is done: the io_uring driver's turn. With epoll there is
+/// nothing to do, because tokio asks the kernel itself.
+fn drive() {}
+
+impl Turns {
+    /// Ends a turn, and says how long to rest.
+    fn end(&mut self) -> Duration {
+        self.recorder.reactor_turned();
+        if self.tick.is_off() {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        // By the wall clock: the thread's own time would be a system call, and where another program has the
+        // core, this one is as short of it as if it worked. The way into and out of the kernel counts as idle.
+        let rest = self.tick.rest_after(self.woken - self.parked, now - self.woken);
+        self.parked = now;
+        rest
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "no task is ready, and that none runs meanwhile is what it is for")]
+fn sleep(rest: Duration) {
+    std::thread::sleep(rest);
+}
