@@ -14,12 +14,13 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Address, Config, Server, UpstreamKind};
+use crate::config::{Address, Config, Server, UpstreamKind, WantedReactor};
 use crate::demo;
 use crate::gateway::Snapshot;
-use crate::reactor::choose::{Choice, choose, io_uring_available};
+use crate::reactor::choose::{Choice, Missing, Reactor, choose, io_uring_available};
 use crate::reactor::listener::{self, Bound, SocketFile};
 use crate::reactor::load::Loads;
+use crate::reactor::worker::StartError;
 use crate::reactor::{affinity, worker as thread};
 use crate::signal::Phase;
 use crate::telemetry::health::{Health, Readiness};
@@ -59,7 +60,9 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let config = Arc::clone(&snapshot.config);
 
     let mut warnings = warnings(&config);
-    let (choice, ready) = start_workers(&config.server, workers, &mut warnings)?;
+    let cores = cores(&config.server, workers);
+    let start = |reactor| thread::start(&cores, reactor);
+    let (choice, ready) = start_over(config.server.reactor, io_uring_available, start, &mut warnings)?;
     telemetry.set_reactor(choice.reactor.as_str(), choice.ground.as_str());
     let (mut bound, listening, files) = bind(&config, workers)?;
     // Bound before any worker runs: a port that is taken is an error of the start, not of the life.
@@ -116,28 +119,30 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     Ok(())
 }
 
-/// Threads for all workers, over the reactor that is wanted and to be had.
-fn start_workers(
-    server: &Server,
-    workers: usize,
-    warnings: &mut Vec<String>,
-) -> anyhow::Result<(Choice, Vec<thread::Ready>)> {
+/// One for each worker: the core it is to stay on, if any.
+fn cores(server: &Server, workers: usize) -> Vec<Option<usize>> {
     let allowed = if server.pin { affinity::allowed_cores() } else { Vec::new() };
     // More workers than cores is a choice; then nobody is pinned.
-    let cores: Vec<_> =
-        (0..workers).map(|index| allowed.get(index).copied().filter(|_| workers <= allowed.len())).collect();
-    let choice = choose(server.reactor, io_uring_available)?;
-    match thread::start(&cores, choice.reactor) {
-        Ok(ready) => Ok((choice, ready)),
-        Err(thread::StartError::Reactor(missing)) => {
-            // It was there when it was looked for, but not for all workers: then for none, so that all are alike.
-            warnings
-                .push(format!("{} was to be had, but not on every worker: {missing}", choice.reactor.as_str()));
-            let choice = choose(server.reactor, || Err(missing))?;
-            let ready = thread::start(&cores, choice.reactor)?;
-            Ok((choice, ready))
+    (0..workers).map(|index| allowed.get(index).copied().filter(|_| workers <= allowed.len())).collect()
+}
+
+/// Starts everybody over the reactor that is wanted and to be had.
+fn start_over<T>(
+    wanted: WantedReactor,
+    probe: impl FnOnce() -> Result<(), Missing>,
+    start: impl Fn(Reactor) -> Result<T, StartError>,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<(Choice, T)> {
+    let choice = choose(wanted, probe)?;
+    match start(choice.reactor) {
+        Err(StartError::Reactor(missing)) => {
+            // It was there when it was looked for, but not for every worker: then for none, so that all are alike.
+            let choice = choose(wanted, || Err(missing))?;
+            warnings.push(format!("{} runs instead, on every worker: {}", choice.reactor.as_str(), choice.reason));
+            let started = start(choice.reactor)?;
+            Ok((choice, started))
         }
-        Err(error) => Err(error.into()),
+        started => Ok((choice, started?)),
     }
 }
 
@@ -226,4 +231,53 @@ fn warnings(config: &Config) -> Vec<String> {
         warnings.push("no [[keys]] are configured: anybody who can connect can use every upstream".to_owned());
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::reactor::choose::{Ground, Lack};
+
+    fn missing() -> Missing {
+        Missing { lack: Lack::Memlock, detail: "no more memory may be locked".to_owned() }
+    }
+
+    /// What is chosen where the probe finds io_uring and the second worker does not, after which attempts, and
+    /// with how many warnings.
+    fn second_worker_fails(wanted: WantedReactor) -> (anyhow::Result<Choice>, Vec<Reactor>, Vec<String>) {
+        let (attempts, mut warnings) = (RefCell::default(), Vec::new());
+        let start = |reactor| {
+            RefCell::<Vec<_>>::borrow_mut(&attempts).push(reactor);
+            if reactor == Reactor::IoUring { Err(missing().into()) } else { Ok(()) }
+        };
+        let result = start_over(wanted, || Ok(()), start, &mut warnings);
+        (result.map(|(choice, ())| choice), attempts.into_inner(), warnings)
+    }
+
+    #[test]
+    fn all_workers_fall_back_when_one_cannot_have_what_was_found() {
+        let (choice, attempts, warnings) = second_worker_fails(WantedReactor::Auto);
+        let choice = choice.expect("epoll is there");
+        assert_eq!((choice.reactor, choice.ground), (Reactor::Epoll, Ground::Lacks(Lack::Memlock)));
+        assert_eq!(attempts, [Reactor::IoUring, Reactor::Epoll]);
+        assert_eq!(warnings, ["epoll runs instead, on every worker: no io_uring: no more memory may be locked"]);
+    }
+
+    #[test]
+    fn what_is_demanded_is_not_fallen_back_from() {
+        let (choice, attempts, warnings) = second_worker_fails(WantedReactor::IoUring);
+        let told = choice.expect_err("it was demanded").to_string();
+        assert!(told.contains("no more memory may be locked; raise the limit"), "{told}");
+        assert_eq!((attempts, warnings), (vec![Reactor::IoUring], vec![]));
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_made_is_no_matter_of_the_reactor() {
+        let start = |_| Err::<(), _>(StartError::Thread(io::ErrorKind::OutOfMemory.into()));
+        let mut warnings = Vec::new();
+        start_over(WantedReactor::Auto, || Ok(()), start, &mut warnings).expect_err("no threads");
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
 }
