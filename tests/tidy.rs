@@ -758,6 +758,19 @@ fn machine_paths(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
+/// (i) What runs over both reactors is the same.
+fn suites(path: &str, text: &str, over: &str, other: &str) -> Vec<Finding> {
+    let modules = |text: &str| -> BTreeSet<String> {
+        let tokens = tokens_of(&code_of(text));
+        tokens.windows(2).filter(|pair| pair[0].text == "mod").map(|pair| pair[1].text.clone()).collect()
+    };
+    let (own, others) = (modules(text), modules(other));
+    let missing = others.difference(&own);
+    missing
+        .map(|name| finding(path, 1, format!("`{name}` of {over} is not run here; add it with its path")))
+        .collect()
+}
+
 // ------------------------------------------------------------------------------------------ the house
 
 #[test]
@@ -814,6 +827,20 @@ fn names_say_what_things_are() {
 fn banned_words_do_not_stand_in_code() {
     let files = rust_files(&["src/", "tests/", "benches/"]);
     expect_none(&files.iter().flat_map(|(path, text)| words(path, text)).collect::<Vec<_>>());
+}
+
+#[test]
+fn both_reactors_pass_the_same_tests() {
+    let mut findings = Vec::new();
+    for suite in ["e2e", "attacks"] {
+        let (over_epoll, over_io_uring) =
+            (format!("tests/{suite}/main.rs"), format!("tests/{suite}_io_uring/main.rs"));
+        let read = |path: &str| fs::read_to_string(root().join(path)).expect("both suites exist");
+        let (epoll, io_uring) = (read(&over_epoll), read(&over_io_uring));
+        findings.extend(suites(&over_io_uring, &io_uring, &over_epoll, &epoll));
+        findings.extend(suites(&over_epoll, &epoll, &over_io_uring, &io_uring));
+    }
+    expect_none(&findings);
 }
 
 #[test]
@@ -1015,6 +1042,14 @@ mod rules {
         let full = ROOMS.iter().map(|(room, _)| format!("- `{room}` is a room\n")).collect::<Vec<_>>().concat();
         assert_eq!(map(&full), []);
         assert_eq!(map(&full.replace("`server`", "server")).len(), 1);
+    }
+
+    #[test]
+    fn a_test_that_is_run_over_one_reactor_alone_is_found() {
+        let both = "mod a;\n#[path = \"../x/b.rs\"]\nmod b;";
+        assert_eq!(suites("y", both, "x", "mod b;\nmod a;"), []);
+        assert_eq!(suites("y", both, "x", "mod a;\nmod b;\nmod c;").len(), 1);
+        assert_eq!(suites("y", "mod a;\n// mod b;", "x", both).len(), 1);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Attacks on the real binary, over raw sockets. What each has to show is in `docs/faults.md`.
+//! Attacks on the real binary, over raw sockets. What each has to show is in `docs/faults.md`. The same tests run over
+//! io_uring in `tests/attacks_io_uring`.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -15,6 +16,7 @@ mod support;
 mod frames;
 mod http1;
 mod recorder;
+mod setup;
 
 mod bodies;
 mod empties;
@@ -29,40 +31,8 @@ mod smuggling;
 mod table;
 mod windows;
 
-use recorder::Recorder;
-use support::Gateway;
+use setup::{KEY, gateway, resident_kib};
+use support::suite::{self, Suite};
 
-/// The client key that all gateways here accept.
-const KEY: &str = "sk-attacks-0123456789abcdef";
-
-/// A gateway in front of `upstream`, with one key. `server` and `rest` are pieces of its configuration.
-fn gateway(upstream: &Recorder, server: &str, rest: &str) -> Gateway {
-    let config = format!(
-        r#"
-[server]
-listen = "127.0.0.1:0"
-workers = 1
-pin = false
-{server}
-[admin]
-listen = "127.0.0.1:0"
-[[keys]]
-name = "tester"
-key_env = "CLIENT_KEY"
-[[upstreams]]
-name = "recorder"
-base_url = "http://{}/v1"
-key_env = "UPSTREAM_KEY"
-{rest}
-"#,
-        upstream.address
-    );
-    Gateway::start_with(&config, &[("CLIENT_KEY", KEY), ("UPSTREAM_KEY", recorder::KEY)])
-}
-
-/// Resident memory of a process in KiB.
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
+/// What gateways run on.
+const SUITE: Suite = suite::EPOLL;

@@ -1,4 +1,5 @@
-//! The real binary over real sockets, between clients and upstreams that do exactly what each test says.
+//! The real binary over real sockets, between clients and upstreams that do exactly what each test says. The same
+//! tests run over io_uring in `tests/e2e_io_uring`.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -18,8 +19,15 @@ mod drain;
 mod faults;
 mod limits;
 mod pool;
+mod reactor;
 mod routing;
 mod secrets;
 mod slow;
+mod tick;
 mod tls;
 mod workers;
+
+use support::suite::{self, Suite};
+
+/// What gateways run on.
+const SUITE: Suite = suite::EPOLL;

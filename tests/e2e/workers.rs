@@ -24,6 +24,43 @@ fn a_burst_of_connections_spreads_over_both_workers() {
 }
 
 #[test]
+fn streams_spread_evenly_however_they_come_in() {
+    // One worker accepts for all on a Unix socket; on TCP the kernel's hash decides who does.
+    for unix in [true, false] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("gateway.sock");
+        let upstream = Upstream::start(Http::Two);
+        let listen = if unix { format!("listen = \"unix:{}\"", socket.display()) } else { String::new() };
+        let gateway = Setup::new()
+            .server(&format!("workers = 2\npin = false\n{listen}"))
+            .upstream("up", upstream.address(), "protocol = \"http2\"")
+            .start();
+        let mut streams: Vec<_> = (0..400)
+            .map(|_| {
+                let mut client =
+                    if unix { Client::connect_unix(&socket) } else { Client::connect(gateway.address(0)) };
+                client.post(CHAT_PATH, CHAT);
+                client
+            })
+            .collect();
+        let mut exchanges: Vec<_> = streams.iter().map(|_| upstream.next()).collect();
+        let carried = |worker: u32| gateway.metric(&format!("millstream_streams{{worker=\"{worker}\"}}"));
+        let (first, second) = (carried(0), carried(1));
+        assert_eq!(first + second, 400.0);
+        assert!((first - second).abs() < 0.1 * first.max(second), "{first} and {second}, unix: {unix}");
+        // Wherever they are, they stream.
+        for exchange in &mut exchanges {
+            exchange.begin_events();
+            exchange.send(token("a"));
+        }
+        for client in &mut streams {
+            assert_eq!(client.head().status(), 200);
+            assert_eq!(client.event(), token("a"));
+        }
+    }
+}
+
+#[test]
 fn it_survives_its_limit_of_open_files() {
     let upstream = Upstream::start(Http::One);
     let setup = Setup::new().upstream("up", upstream.address(), "");

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod driver;
 pub mod setup;
+pub mod suite;
 pub mod upstream;
 pub mod wire;
 
@@ -37,10 +38,18 @@ impl Gateway {
 
     /// Starts with a limit of open files.
     pub fn start_limited(config: &str, env: &[(&str, &str)], files: Option<u32>) -> Self {
+        Self::try_start(config, env, files).unwrap_or_else(|told| panic!("not ready; {told}"))
+    }
+
+    /// Starts, or says what it said instead of `ready`. What the configuration leaves open of its reactor is the
+    /// suite's.
+    pub fn try_start(config: &str, env: &[(&str, &str)], files: Option<u32>) -> Result<Self, String> {
+        let config = crate::SUITE.configure(config);
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config.toml");
         std::fs::write(&path, config).expect("written");
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
+        let log = folder.path().join("log");
+        let stderr = std::fs::File::create(&log).expect("a log");
         let limit = files.map_or_else(String::new, |files| format!("ulimit -n {files}; "));
         let mut child = Command::new("/bin/sh")
             .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_millstream"), "-c"])
@@ -49,7 +58,7 @@ impl Gateway {
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(stderr)
             .spawn()
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -59,12 +68,13 @@ impl Gateway {
                 Some(Ok(line)) if line == "ready" => break,
                 Some(Ok(line)) => said.push(line),
                 _ => {
-                    let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-                    panic!("not ready; it said {said:?} and logged\n{log}");
+                    child.wait().expect("waited for");
+                    let log = std::fs::read_to_string(log).unwrap_or_default();
+                    return Err(format!("it said {said:?} and logged\n{log}"));
                 }
             }
         }
-        Self { child, said, folder }
+        Ok(Self { child, said, folder })
     }
 
     /// The bound address of its `n`th TCP listener.
