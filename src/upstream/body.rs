@@ -7,16 +7,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::TRANSFER_ENCODING;
-use http::response::Parts;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use super::cache::Cache;
 use super::error::BodyError;
 use super::http1::Link;
 use super::http2::Stream;
-use crate::signal::bell::Bell;
 
 /// What an upstream answers with. Ends with `None` only when the response is complete by its framing (see
 /// [`Body::framing`]); after an error it ends too.
@@ -24,8 +20,8 @@ use crate::signal::bell::Bell;
 /// Polled to its end (or until `is_end_stream`), it gives its connection back to the pool. Dropped before,
 /// it closes an HTTP/1.1 connection at once, and resets an HTTP/2 stream with `CANCEL`.
 ///
-/// Backpressure: whoever does not poll holds back at most 64 KiB on HTTP/1.1 (and the kernel's receive
-/// buffer), and one stream window on HTTP/2.
+/// Backpressure: whoever does not poll holds back what came in one read with the head on HTTP/1.1 (at most
+/// 64 KiB, then the kernel's receive buffer), and one stream window on HTTP/2.
 pub struct Body {
     framing: Framing,
     kind: Kind,
@@ -48,27 +44,20 @@ pub enum Framing {
 
 enum Kind {
     Ended,
-    Http1(Http1),
+    /// With the cache that its connection came from.
+    Http1(Box<Link>, Rc<Cache>),
     Http2(Stream),
-}
-
-struct Http1 {
-    incoming: Incoming,
-    link: Option<Box<Link>>,
-    bell: Bell,
-    cache: Rc<Cache>,
 }
 
 type FrameResult = Option<Result<Frame<Bytes>, BodyError>>;
 
 impl Body {
-    pub(super) fn http1(head: &Parts, incoming: Incoming, link: Box<Link>, bell: Bell, cache: Rc<Cache>) -> Self {
-        let framing = framing(head, &incoming);
-        if framing == Framing::Empty {
+    pub(super) fn http1(framing: Framing, link: Box<Link>, cache: &Rc<Cache>) -> Self {
+        if link.is_over() {
             cache.put(link);
             return Self { framing, kind: Kind::Ended };
         }
-        Self { framing, kind: Kind::Http1(Http1 { incoming, link: Some(link), bell, cache }) }
+        Self { framing, kind: Kind::Http1(link, cache.clone()) }
     }
 
     pub(super) fn http2(stream: Stream) -> Self {
@@ -91,9 +80,9 @@ impl http_body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FrameResult> {
         let (frame, ended) = match &mut self.kind {
             Kind::Ended => return Poll::Ready(None),
-            Kind::Http1(body) => {
-                let frame = ready!(body.poll(cx));
-                (frame, body.incoming.is_end_stream())
+            Kind::Http1(link, _) => {
+                let frame = ready!(link.poll_frame(cx));
+                (frame, link.is_over())
             }
             Kind::Http2(stream) => {
                 let frame = ready!(stream.poll(cx));
@@ -107,8 +96,8 @@ impl http_body::Body for Body {
         if last {
             // At once, and not at the next poll: a server that knows the length asks no further.
             let kind = mem::replace(&mut self.kind, Kind::Ended);
-            if let (Kind::Http1(body), None | Some(Ok(_))) = (kind, &frame) {
-                body.finish();
+            if let (Kind::Http1(link, cache), None | Some(Ok(_))) = (kind, &frame) {
+                cache.put(link);
             }
         }
         Poll::Ready(frame)
@@ -121,48 +110,9 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Ended => SizeHint::with_exact(0),
-            Kind::Http1(body) => body.incoming.size_hint(),
+            Kind::Http1(link, _) => link.left().map(SizeHint::with_exact).unwrap_or_default(),
             Kind::Http2(stream) => stream.left().map(SizeHint::with_exact).unwrap_or_default(),
         }
-    }
-}
-
-impl Http1 {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<FrameResult> {
-        let Self { incoming, link, bell, .. } = self;
-        let frame = ready!(bell.poll(cx, |cx| {
-            // What is read already comes first, then what the connection can read now.
-            if let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) {
-                return Poll::Ready(frame);
-            }
-            if let Some(link) = link {
-                link.turn(cx);
-            }
-            Pin::new(&mut *incoming).poll_frame(cx)
-        }));
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
-    }
-
-    fn finish(mut self) {
-        if let Some(link) = self.link.take() {
-            self.cache.put(link);
-        }
-    }
-}
-
-/// hyper has decided already; this repeats the decision from what it left visible.
-fn framing(head: &Parts, incoming: &Incoming) -> Framing {
-    if incoming.is_end_stream() {
-        return Framing::Empty;
-    }
-    if incoming.size_hint().exact().is_some() {
-        return Framing::Length;
-    }
-    let last = head.headers.get_all(TRANSFER_ENCODING).iter().next_back();
-    let coding = last.and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next());
-    match coding {
-        Some(coding) if coding.trim().eq_ignore_ascii_case("chunked") => Framing::Chunked,
-        _ => Framing::Close,
     }
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::incoming::{Fault, Truncated};
 use crate::telemetry::FailurePhase;
 
 /// An attempt failed before it had a response head. `Clone`: attempts that waited for the same connection
@@ -39,9 +40,12 @@ pub enum Cause {
     /// Resolver, socket or TLS.
     #[error(transparent)]
     Io(Arc<io::Error>),
-    /// HTTP/1.1.
+    /// HTTP/1.1: the connection ended before the answer's head did.
+    #[error("the upstream closed the connection before its answer")]
+    Closed,
+    /// HTTP/1.1: no answer that could be relayed.
     #[error(transparent)]
-    Http1(Arc<hyper::Error>),
+    Malformed(#[from] Malformed),
     /// HTTP/2.
     #[error(transparent)]
     Http2(Arc<h2::Error>),
@@ -54,6 +58,26 @@ pub enum Cause {
     /// The request has no valid form, such as a path with a space.
     #[error("not a valid request target")]
     Target,
+}
+
+/// What is wrong with the head of an HTTP/1.1 answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Not in the grammar, or with too many fields.
+    #[error("the answer's head can't be read: {0}")]
+    Head(httparse::Error),
+    /// Longer than is read.
+    #[error("the answer's head is too long")]
+    Long,
+    /// Interim answers, and no end of them.
+    #[error("too many interim answers")]
+    Interims,
+    /// `content-length` is no number, or several.
+    #[error("the answer's content-length is no length")]
+    Length,
+    /// A transfer coding over HTTP/1.0, which has none.
+    #[error("the answer has a transfer coding, which HTTP/1.0 does not know")]
+    Coding,
 }
 
 /// A response body broke off. What was read before is good; the rest will never come.
@@ -93,32 +117,27 @@ impl From<io::Error> for Cause {
     }
 }
 
-impl From<hyper::Error> for Cause {
-    fn from(error: hyper::Error) -> Self {
-        Self::Http1(Arc::new(error))
-    }
-}
-
 impl From<h2::Error> for Cause {
     fn from(error: h2::Error) -> Self {
         Self::Http2(Arc::new(error))
     }
 }
 
-impl From<hyper::Error> for BodyError {
-    fn from(error: hyper::Error) -> Self {
-        // hyper's decoder reports bad framing as I/O errors of these kinds; the socket itself never does.
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
-        let mut kind = if error.is_parse() { BodyErrorKind::Protocol } else { BodyErrorKind::Broken };
-        while let Some(link) = cause {
-            if let Some(io) = link.downcast_ref::<io::Error>()
-                && matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
-            {
-                kind = BodyErrorKind::Protocol;
-            }
-            cause = link.source();
-        }
-        Self { kind, source: error.into() }
+impl From<io::Error> for BodyError {
+    fn from(error: io::Error) -> Self {
+        Self { kind: BodyErrorKind::Broken, source: error.into() }
+    }
+}
+
+impl From<Truncated> for BodyError {
+    fn from(error: Truncated) -> Self {
+        Self { kind: BodyErrorKind::Broken, source: error.into() }
+    }
+}
+
+impl From<Fault> for BodyError {
+    fn from(error: Fault) -> Self {
+        Self { kind: BodyErrorKind::Protocol, source: error.into() }
     }
 }
 

@@ -69,8 +69,8 @@ impl Peer {
             self.recorder.overhead(Stage::Connect, began.elapsed());
             let failed = match line {
                 Line::Http1 { link, reused } => {
-                    let head = self.origin.http1(request).map_err(|cause| SendError::response(false, cause))?;
-                    match link.exchange(head, &self.cache).await {
+                    self.origin.check(request).map_err(|cause| SendError::response(false, cause))?;
+                    match link.exchange(&self.origin, request, &self.cache).await {
                         // A new connection that does not take a request is no accident of timing.
                         Err(failed) if !reused => return Err(failed),
                         other => other,
@@ -138,7 +138,7 @@ impl Peer {
             let link = timeout_at(deadline, made).await.map_err(late)??;
             Line::Http2(self.singleton.add(link))
         } else {
-            Line::Http1 { link: http1::Link::new(io, lease).await?, reused: false }
+            Line::Http1 { link: http1::Link::new(io, lease), reused: false }
         };
         self.speaks.set(spoken);
         self.recorder.upstream_connected(self.id, started.elapsed());

@@ -1,6 +1,7 @@
 //! What is sent: the caller's request, and the form it takes for one upstream.
 
 use std::fmt;
+use std::io::Write;
 
 use bytes::Bytes;
 use http::header::{
@@ -8,7 +9,6 @@ use http::header::{
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Uri, Version};
-use http_body_util::Full;
 use secrecy::ExposeSecret;
 
 use super::error::Cause;
@@ -38,14 +38,23 @@ impl fmt::Debug for Request {
 }
 
 /// What all requests to one upstream have in common, prepared once.
-#[derive(Debug)]
 pub(super) struct Origin {
     scheme: Scheme,
     authority: Authority,
-    host: HeaderValue,
     /// Marked sensitive: never printed, and never indexed by HPACK.
     authorization: Option<HeaderValue>,
+    /// HTTP/1.1: what stands between the target and the request's own fields. Holds the key.
+    preamble: Vec<u8>,
     base_path: String,
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("authority", &self.authority)
+            .field("base_path", &self.base_path)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Origin {
@@ -68,21 +77,52 @@ impl Origin {
             value.set_sensitive(true);
             value
         });
+        let mut preamble = format!(" HTTP/1.1\r\nhost: {authority}\r\n").into_bytes();
+        if let Some(value) = &authorization {
+            preamble.extend_from_slice(b"authorization: ");
+            preamble.extend_from_slice(value.as_bytes());
+            preamble.extend_from_slice(b"\r\n");
+        }
         Self {
             scheme: if base.tls { Scheme::HTTPS } else { Scheme::HTTP },
-            host: HeaderValue::try_from(authority.as_str()).expect("a checked host"),
+            preamble,
             authority: Authority::try_from(authority).expect("a checked host"),
             authorization,
             base_path: base.path.clone(),
         }
     }
 
-    pub(super) fn http1(&self, request: &Request) -> Result<http::Request<Full<Bytes>>, Cause> {
-        let mut head = http::Request::new(Full::new(request.body.clone()));
-        *head.method_mut() = request.method.clone();
-        *head.uri_mut() = self.path(request)?.into();
-        *head.headers_mut() = self.headers(request, Some(&self.host));
-        Ok(head)
+    /// Whether the target can stand in a request line. In the request's own words, only what could end the
+    /// target or the line matters: it has come through a parser of targets before.
+    pub(super) fn check(&self, request: &Request) -> Result<(), Cause> {
+        let mut target = self.base_path.bytes().chain(request.path_and_query.bytes());
+        let is_bad = |byte| matches!(byte, 0..=b' ' | b'#' | 0x7f);
+        if target.any(is_bad) { Err(Cause::Target) } else { Ok(()) }
+    }
+
+    /// Writes the head of a request whose target was checked.
+    pub(super) fn http1(&self, request: &Request, head: &mut Vec<u8>) {
+        head.extend_from_slice(request.method.as_str().as_bytes());
+        head.push(b' ');
+        let start = head.len();
+        head.extend_from_slice(self.base_path.as_bytes());
+        head.extend_from_slice(request.path_and_query.as_bytes());
+        if head.get(start) != Some(&b'/') {
+            head.insert(start, b'/');
+        }
+        head.extend_from_slice(&self.preamble);
+        if has_length(request) {
+            write!(head, "content-length: {}\r\n", request.body.len()).expect("a vector takes everything");
+        }
+        for (name, value) in &request.headers {
+            if !OURS.contains(name) {
+                head.extend_from_slice(name.as_str().as_bytes());
+                head.extend_from_slice(b": ");
+                head.extend_from_slice(value.as_bytes());
+                head.extend_from_slice(b"\r\n");
+            }
+        }
+        head.extend_from_slice(b"\r\n");
     }
 
     pub(super) fn http2(&self, request: &Request) -> Result<http::Request<()>, Cause> {
@@ -96,7 +136,7 @@ impl Origin {
         *head.method_mut() = request.method.clone();
         *head.uri_mut() = uri;
         *head.version_mut() = Version::HTTP_2;
-        *head.headers_mut() = self.headers(request, None);
+        *head.headers_mut() = self.headers(request);
         Ok(head)
     }
 
@@ -106,16 +146,12 @@ impl Origin {
         PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| Cause::Target)
     }
 
-    fn headers(&self, request: &Request, host: Option<&HeaderValue>) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(request.headers.len() + 3);
-        if let Some(host) = host {
-            headers.insert(HOST, host.clone());
-        }
+    fn headers(&self, request: &Request) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(request.headers.len() + 2);
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let has_body = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
-        if has_body || !request.body.is_empty() {
+        if has_length(request) {
             headers.insert(CONTENT_LENGTH, request.body.len().into());
         }
         for (name, value) in &request.headers {
@@ -125,6 +161,11 @@ impl Origin {
         }
         headers
     }
+}
+
+/// A method that usually has a body says so even if there is none.
+fn has_length(request: &Request) -> bool {
+    matches!(request.method, Method::POST | Method::PUT | Method::PATCH) || !request.body.is_empty()
 }
 
 /// Headers that the pool sets, or that concern the client's connection alone.

@@ -1,146 +1,238 @@
-//! One HTTP/1.1 connection: hyper's, polled by whoever owns it.
+//! One HTTP/1.1 connection, polled by whoever owns it: its request goes out and its answer comes in within the
+//! polls of the one task that wants the answer.
+//!
+//! Without hyper, whose client is made for a task of its own: it keeps a read and a write buffer and a channel
+//! for the body for as long as the connection lives (about 20 KiB of each open stream), wakes itself for every
+//! chunk, and reads sizes of chunks byte by byte. Here all connections of a core share their buffers
+//! ([`scratch`]), and a connection at rest holds nothing but its socket. What is hard to get right is still
+//! not ours: heads and trailers are parsed by `httparse`, as in hyper.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use bytes::{Buf, Bytes};
+use http::{Method, Response, StatusCode};
+use http_body::Frame;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
+use super::answer::{Head, Reading};
 use super::body::Body;
 use super::cache::Cache;
-use super::error::{Cause, SendError};
+use super::error::{BodyError, Cause, SendError};
+use super::head::{Origin, Request};
+use super::incoming::Incoming;
 use super::lease::Lease;
-use super::wire::{Wire, Written};
+use super::outgoing::Outgoing;
+use super::scratch;
 use crate::reactor::{Idle, Io};
-use crate::signal::bell::Bell;
-use crate::telemetry::{ConnectionState, FailurePhase};
+use crate::telemetry::ConnectionState;
 
-/// Bytes of a response head, and of what is read ahead of the body's reader.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-/// Fields of a response head.
-const HEADERS_MAX: usize = 200;
+/// Bodies up to this size are copied behind their head: one buffer to write costs less than two.
+const JOINED_BYTES_MAX: usize = 32 * 1024;
 
 /// A connection and everything that lives as long. Boxed by its owners, who hand it on.
 pub(super) struct Link {
-    /// `None` once it has ended.
-    connection: Option<http1::Connection<TokioIo<Wire>, Full<Bytes>>>,
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// Looks at the socket below hyper.
-    look: Box<dyn Fn() -> Idle>,
-    written: Written,
-    tls: bool,
+    io: Io,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    /// Payload that was read and not yet taken: what came together with the head.
+    ahead: Bytes,
+    /// Whether anything so far forbids another exchange.
+    reusable: bool,
     idle_since: Instant,
     /// Last, so that the socket is closed before its permit is free.
     lease: Lease,
 }
 
 impl Link {
-    /// # Errors
-    /// hyper's, never seen: nothing is exchanged.
-    ///
-    /// # Cancel safety
-    /// Dropping the future closes the connection.
-    pub(super) async fn new(io: Io, lease: Lease) -> Result<Box<Self>, SendError> {
-        let look = Box::new(io.conn().looker());
-        let tls = matches!(io, Io::Tls(_));
-        let wire = Wire::new(io);
-        let written = wire.written();
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(BUFFER_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
-            .handshake(TokioIo::new(wire))
-            .await
-            .map_err(|error| SendError::unsent(FailurePhase::Handshake, error.into()))?;
-        let connection = Some(connection);
-        Ok(Box::new(Self { connection, sender, look, written, tls, idle_since: Instant::now(), lease }))
+    pub(super) fn new(io: Io, lease: Lease) -> Box<Self> {
+        Box::new(Self {
+            io,
+            outgoing: Outgoing::default(),
+            incoming: Incoming::Ended,
+            ahead: Bytes::new(),
+            reusable: true,
+            idle_since: Instant::now(),
+            lease,
+        })
     }
 
-    /// Sends the request and waits for the head of its answer.
+    /// Sends the request and waits for the head of its answer. An answer that comes before all of the request
+    /// has left is heard; the rest goes on beside its body.
     ///
     /// # Errors
-    /// `sent: false` only if no byte was written: hyper gave the request back, or the socket took nothing.
+    /// `sent: false` only if no byte was written: the socket took nothing.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection at once.
     pub(super) async fn exchange(
         mut self: Box<Self>,
-        request: http::Request<Full<Bytes>>,
+        origin: &Origin,
+        request: &Request,
         cache: &Rc<Cache>,
     ) -> Result<Response<Body>, SendError> {
         self.lease.set(ConnectionState::Active);
-        let before = self.written.bytes();
-        let mut bell = Bell::default();
-        let mut response = pin!(self.sender.try_send_request(request));
+        let mut begun = false;
+        let mut reading = Reading::default();
         let answer = poll_fn(|cx| {
-            bell.poll(cx, |cx| {
-                if let Poll::Ready(answer) = response.as_mut().poll(cx) {
-                    return Poll::Ready(answer);
-                }
-                self.turn(cx);
-                response.as_mut().poll(cx)
-            })
+            if mem::replace(&mut begun, true) {
+                self.outgoing.drive(&mut self.io, cx);
+            } else {
+                self.begin(cx, origin, request);
+            }
+            self.poll_head(cx, &request.method, &mut reading)
         })
         .await;
-        match answer {
-            Ok(head) if head.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                Err(SendError::response(true, Cause::Switched))
-            }
-            Ok(head) => {
-                let (head, incoming) = head.into_parts();
-                let body = Body::http1(&head, incoming, self, bell, cache.clone());
-                Ok(Response::from_parts(head, body))
-            }
-            Err(mut failed) => {
-                let sent = failed.take_message().is_none() && self.written.bytes() != before;
-                Err(SendError::response(sent, failed.into_error().into()))
-            }
+        let head = answer.map_err(|cause| SendError::response(self.outgoing.has_begun(), cause))?;
+        let Head { status, version, headers, framing, length, reusable, mut rest } = head;
+        self.incoming = Incoming::new(framing, length);
+        let piece = self.incoming.take(&mut rest);
+        self.reusable = reusable && piece.used == rest.len();
+        if !piece.payload.is_empty() {
+            rest.truncate(piece.payload.end);
+            rest.advance(piece.payload.start);
+            self.ahead = rest.freeze();
         }
+        let mut response = Response::new(Body::http1(framing, self, cache));
+        *response.status_mut() = status;
+        *response.version_mut() = version;
+        *response.headers_mut() = headers;
+        Ok(response)
     }
 
-    /// Lets hyper read and write as far as it can. What it learns reaches the response or the body.
-    pub(super) fn turn(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && let Poll::Ready(ended) = Pin::new(connection).poll(cx)
+    fn begin(&mut self, cx: &mut Context<'_>, origin: &Origin, request: &Request) {
+        scratch::write(|head| {
+            origin.http1(request, head);
+            let mut body = Bytes::new();
+            if request.body.len() <= JOINED_BYTES_MAX {
+                head.extend_from_slice(&request.body);
+            } else {
+                body = request.body.clone();
+            }
+            self.outgoing = Outgoing::begin(&mut self.io, cx, head, body);
+        });
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &Method,
+        reading: &mut Reading,
+    ) -> Poll<Result<Head, Cause>> {
+        if !self.outgoing.has_begun()
+            && let Some(error) = self.outgoing.take_failure()
         {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "upstream connection ended");
+            return Poll::Ready(Err(error.into()));
+        }
+        scratch::read(|buffer| {
+            loop {
+                let before = reading.kept().len();
+                let read = match ready!(poll_read(&mut self.io, cx, &mut buffer[before..])) {
+                    Ok(0) => return Poll::Ready(Err(self.unanswered(Cause::Closed))),
+                    Ok(read) => read,
+                    Err(error) => return Poll::Ready(Err(self.unanswered(error.into()))),
+                };
+                buffer[..before].copy_from_slice(reading.kept());
+                match reading.take(&buffer[..before + read], method) {
+                    Ok(Some(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                        return Poll::Ready(Err(Cause::Switched));
+                    }
+                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Ok(None) => {}
+                    Err(malformed) => return Poll::Ready(Err(malformed.into())),
+                }
             }
-            // Dropping it gives a request that was not begun back to its sender.
-            self.connection = None;
+        })
+    }
+
+    /// Why there is no answer: if the request could not be sent to its end, that came first.
+    fn unanswered(&mut self, cause: Cause) -> Cause {
+        self.outgoing.take_failure().map_or(cause, Cause::from)
+    }
+
+    /// The next frame of the answer's body: all the payloads that one read brought.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.outgoing.is_done() {
+            self.outgoing.drive(&mut self.io, cx);
+        }
+        loop {
+            if !self.ahead.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.ahead)))));
+            }
+            if self.incoming.is_read()? {
+                let trailers = self.incoming.take_trailers().transpose()?;
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            }
+            ready!(self.poll_payload(cx))?;
         }
     }
 
-    /// Takes the connection out of its last exchange. Whether it may carry another is hyper's word: the
-    /// response ended, was not delimited by the end of the connection and did not ask to close it.
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        scratch::read(|buffer| {
+            let read = ready!(poll_read(&mut self.io, cx, buffer))?;
+            if read == 0 {
+                self.incoming.end_of_connection()?;
+                self.incoming = Incoming::Ended;
+            }
+            let piece = self.incoming.take(&mut buffer[..read]);
+            self.reusable &= piece.used == read;
+            self.ahead = Bytes::copy_from_slice(&buffer[piece.payload]);
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Whether the whole body has been given out.
+    pub(super) fn is_over(&self) -> bool {
+        self.ahead.is_empty() && self.incoming.is_over()
+    }
+
+    /// Bytes still to be given out, where known.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.incoming.left().map(|left| left + self.ahead.len() as u64)
+    }
+
+    /// Takes the connection out of its last exchange. It may carry another if both messages came to their
+    /// ends, the answer's not by the end of the connection, neither side asked to close, and nothing stands
+    /// behind the answer.
     pub(super) fn park(&mut self) -> bool {
-        // Polled by nobody from now on: the waker of the task that used it must not stay behind, or its
-        // memory would.
-        self.turn(&mut Context::from_waker(Waker::noop()));
+        self.incoming = Incoming::Ended;
         self.idle_since = Instant::now();
         self.lease.set(ConnectionState::Idle);
-        self.connection.is_some() && self.sender.is_ready()
+        self.reusable && self.outgoing.is_done() && self.is_silent()
     }
 
     /// Whether an unused connection is still good, by one look at its socket.
     pub(super) fn is_alive(&mut self) -> bool {
-        match (self.look)() {
+        match self.io.conn().look() {
             Idle::Quiet => true,
-            // Session tickets, mostly: rustls reads those, and hyper finds out about the rest.
-            Idle::Data if self.tls => {
-                self.turn(&mut Context::from_waker(Waker::noop()));
-                self.connection.is_some() && self.sender.is_ready()
+            // Session tickets, mostly, which rustls takes. Anything else is the end; so is what stays in the
+            // socket because the event loop has not told of it yet, since nobody knows what it is.
+            Idle::Data if matches!(self.io, Io::Tls(_)) => {
+                self.is_silent() && self.io.conn().look() == Idle::Quiet
             }
             Idle::Data | Idle::Closed => false,
         }
+    }
+
+    /// Reads on behalf of nobody: neither bytes nor the end may come.
+    ///
+    /// Polled by nobody from now on, the connection must not keep the waker of the task that used it, or that
+    /// task's memory would stay. The socket keeps one waker for readers, and this poll puts an idle one in its
+    /// place; for that it must get through to the socket, whatever the task has used of its turn. The one for
+    /// writers is gone since the request has left.
+    fn is_silent(&mut self) -> bool {
+        scratch::read(|buffer| {
+            let read = unconstrained(poll_fn(|cx| poll_read(&mut self.io, cx, buffer)));
+            pin!(read).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        })
     }
 
     pub(super) fn idle_for(&self) -> Duration {
@@ -150,6 +242,13 @@ impl Link {
     pub(super) fn age(&self) -> Duration {
         self.lease.age()
     }
+}
+
+/// Bytes read; none at the end of the connection.
+fn poll_read(io: &mut Io, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
 }
 
 impl fmt::Debug for Link {

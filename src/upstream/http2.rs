@@ -102,8 +102,8 @@ impl Link {
     /// Dropping the future closes the connection.
     pub(super) async fn new(io: Io, streams_max: usize, lease: Lease) -> Result<Rc<Self>, SendError> {
         let failed = |cause| SendError::unsent(FailurePhase::Handshake, cause);
-        let mut wire = Wire::new(io);
-        let empty_frames = wire.count_empty_frames();
+        let wire = Wire::new(io);
+        let empty_frames = wire.empty_frames();
         let written = wire.written();
         let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)

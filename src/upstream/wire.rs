@@ -1,4 +1,5 @@
-//! A connection's bytes, with a count of those written: the evidence for whether a request can have left.
+//! An HTTP/2 connection's bytes, with a count of those written (the evidence for whether a request can have
+//! left) and of the empty frames among those read.
 
 use std::cell::Cell;
 use std::io;
@@ -17,8 +18,7 @@ use crate::reactor::Io;
 pub(super) struct Wire {
     io: Io,
     written: Written,
-    /// HTTP/2 only.
-    frames: Option<Frames>,
+    frames: Frames,
 }
 
 /// Bytes written so far to one connection.
@@ -37,12 +37,12 @@ impl Written {
 
 impl Wire {
     pub(super) fn new(io: Io) -> Self {
-        Self { io, written: Written::default(), frames: None }
+        Self { io, written: Written::default(), frames: Frames::default() }
     }
 
-    /// From now on counts the peer's empty HTTP/2 frames too, in the cell returned.
-    pub(super) fn count_empty_frames(&mut self) -> Rc<Cell<u32>> {
-        self.frames.get_or_insert_default().empty()
+    /// How many empty frames the peer has sent, for as long as the connection lives.
+    pub(super) fn empty_frames(&self) -> Rc<Cell<u32>> {
+        self.frames.empty()
     }
 
     pub(super) fn written(&self) -> Written {
@@ -54,9 +54,7 @@ impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if let Some(frames) = &mut self.frames {
-            frames.feed(&buf.filled()[before..]);
-        }
+        self.frames.feed(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

@@ -1,0 +1,125 @@
+//! A request on its way out: written at once if the socket takes it, which it almost always does; what it does
+//! not take waits on the heap for exactly as long as that lasts.
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
+
+use crate::reactor::Io;
+
+/// What of a request has left, and what has not.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    rest: Rest,
+    /// Any byte has left, or may have. Under TLS that counts plain bytes that rustls has taken, sent or not: an
+    /// overestimate, which is the safe side.
+    sent: bool,
+}
+
+#[derive(Debug, Default)]
+enum Rest {
+    /// All of it has left.
+    #[default]
+    Nothing,
+    /// The head's rest, with small bodies in it, and the body's.
+    Unwritten(Box<(Bytes, Bytes)>),
+    /// Taken by TLS, and perhaps not by the socket.
+    Unflushed,
+    /// The rest will never leave.
+    Failed(io::Error),
+}
+
+impl Outgoing {
+    /// Begins a request: `head`, then `body`.
+    pub(super) fn begin(io: &mut Io, cx: &mut Context<'_>, head: &[u8], body: Bytes) -> Self {
+        let mut outgoing = Self::default();
+        outgoing.write(io, cx, head, body);
+        outgoing
+    }
+
+    /// Goes on with the request. Registers the task while something is left, and never twice.
+    pub(super) fn drive(&mut self, io: &mut Io, cx: &mut Context<'_>) {
+        match mem::take(&mut self.rest) {
+            Rest::Unwritten(rest) => {
+                let (head, body) = *rest;
+                self.write(io, cx, head, body);
+            }
+            Rest::Unflushed => self.flush(io, cx),
+            rest @ (Rest::Nothing | Rest::Failed(_)) => self.rest = rest,
+        }
+    }
+
+    /// Whether all of it has left.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.rest, Rest::Nothing)
+    }
+
+    /// Whether any byte has left, or may have.
+    pub(super) fn has_begun(&self) -> bool {
+        self.sent
+    }
+
+    /// Why the rest will never leave. The upstream may have answered before it closed, so whoever sent
+    /// something looks for that first.
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        match mem::take(&mut self.rest) {
+            Rest::Failed(error) => Some(error),
+            rest => {
+                self.rest = rest;
+                None
+            }
+        }
+    }
+
+    fn write(&mut self, io: &mut Io, cx: &mut Context<'_>, mut head: impl Buf, mut body: Bytes) {
+        while head.has_remaining() || !body.is_empty() {
+            match poll_write(io, cx, head.chunk(), &body) {
+                Poll::Ready(Ok(0)) => {
+                    self.rest = Rest::Failed(io::ErrorKind::WriteZero.into());
+                    return;
+                }
+                Poll::Ready(Ok(written)) => {
+                    self.sent = true;
+                    let of_head = written.min(head.remaining());
+                    head.advance(of_head);
+                    body.advance(written - of_head);
+                }
+                Poll::Ready(Err(error)) => {
+                    // tokio-rustls reports an error without saying how many records left before it.
+                    self.sent |= matches!(io, Io::Tls(_));
+                    self.rest = Rest::Failed(error);
+                    return;
+                }
+                Poll::Pending => {
+                    let head = head.copy_to_bytes(head.remaining());
+                    self.rest = Rest::Unwritten(Box::new((head, body)));
+                    return;
+                }
+            }
+        }
+        self.flush(io, cx);
+    }
+
+    fn flush(&mut self, io: &mut Io, cx: &mut Context<'_>) {
+        self.rest = match Pin::new(io).poll_flush(cx) {
+            Poll::Ready(Ok(())) => Rest::Nothing,
+            Poll::Ready(Err(error)) => Rest::Failed(error),
+            Poll::Pending => Rest::Unflushed,
+        };
+    }
+}
+
+fn poll_write(io: &mut Io, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Poll<io::Result<usize>> {
+    let io = Pin::new(io);
+    if body.is_empty() {
+        io.poll_write(cx, head)
+    } else if head.is_empty() {
+        io.poll_write(cx, body)
+    } else {
+        io.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(body)])
+    }
+}
