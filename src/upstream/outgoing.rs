@@ -123,3 +123,56 @@ fn poll_write(io: &mut Io, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Po
         io.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(body)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+    use tokio::runtime::{Builder, LocalOptions};
+
+    use super::*;
+    use crate::reactor::Conn;
+
+    fn run(test: impl Future<Output = ()>) {
+        let mut builder = Builder::new_current_thread();
+        builder.enable_all().build_local(LocalOptions::default()).expect("a runtime").block_on(test);
+    }
+
+    async fn begin(io: &mut Io, head: &[u8], body: &Bytes) -> Outgoing {
+        poll_fn(|cx| Poll::Ready(Outgoing::begin(io, cx, head, body.clone()))).await
+    }
+
+    #[test]
+    fn nothing_has_begun_where_nothing_is_taken() {
+        run(async {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
+            drop(theirs);
+            let mut io = Io::Plain(Conn::from_unix(ours));
+            let mut outgoing = begin(&mut io, b"head", &Bytes::new()).await;
+            assert!(!outgoing.has_begun() && !outgoing.is_done());
+            assert_eq!(outgoing.take_failure().expect("failed").kind(), io::ErrorKind::BrokenPipe);
+        });
+    }
+
+    #[test]
+    fn what_is_not_taken_at_once_follows_in_order() {
+        run(async {
+            let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+            let mut io = Io::Plain(Conn::from_unix(ours));
+            let head: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+            let body: Bytes = (1_000_000..1_500_000_u32).flat_map(u32::to_le_bytes).collect();
+            let mut outgoing = begin(&mut io, &head, &body).await;
+            assert!(outgoing.has_begun() && !outgoing.is_done(), "too much for a socket");
+            let writing = poll_fn(|cx| {
+                outgoing.drive(&mut io, cx);
+                if outgoing.is_done() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let mut received = vec![0; head.len() + body.len()];
+            let ((), read) = tokio::join!(writing, theirs.read_exact(&mut received));
+            read.expect("all");
+            assert!(received == [head.as_slice(), &body].concat());
+        });
+    }
+}

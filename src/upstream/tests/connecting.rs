@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -175,13 +175,18 @@ fn a_connection_given_up_is_closed_and_its_permit_free() {
 }
 
 /// A self-signed certificate for `127.0.0.1`, as PEM files: certificate, key.
-fn certificate() -> (TempDir, PathBuf, PathBuf) {
+pub(super) fn certificate() -> (TempDir, PathBuf, PathBuf) {
     let made = generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("made");
     let folder = tempdir().expect("a folder");
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     fs::write(&cert, made.cert.pem()).expect("written");
     fs::write(&key, made.signing_key.serialize_pem()).expect("written");
     (folder, cert, key)
+}
+
+pub(super) fn tls_acceptor(cert: &Path, key: &Path) -> Acceptor {
+    let settings = ServerTls { cert: cert.into(), key: key.into(), min_version: TlsVersion::V1_2 };
+    Acceptor::new(&settings).expect("good settings")
 }
 
 /// Speaks whatever ALPN chose.
@@ -211,8 +216,7 @@ fn tls_agrees_on_the_version() {
     {
         run(async move {
             let (_folder, cert, key) = certificate();
-            let settings = ServerTls { cert: cert.clone(), key, min_version: TlsVersion::V1_2 };
-            let acceptor = Acceptor::new(&settings).expect("good settings");
+            let acceptor = tls_acceptor(&cert, &key);
             let (address, accepted) = listen(move |_, stream| serve_tls(acceptor.clone(), stream)).await;
             let mut settings = Upstream { protocol, ca_file: Some(cert), ..upstream(address) };
             settings.base.tls = true;
@@ -231,8 +235,7 @@ fn tls_agrees_on_the_version() {
 fn an_unknown_authority_fails_the_handshake() {
     run(async {
         let (_folder, cert, key) = certificate();
-        let settings = ServerTls { cert, key, min_version: TlsVersion::V1_2 };
-        let acceptor = Acceptor::new(&settings).expect("good settings");
+        let acceptor = tls_acceptor(&cert, &key);
         let (address, _) = listen(move |_, stream| serve_tls(acceptor.clone(), stream)).await;
         let (_other, stranger, _) = certificate();
         let mut settings = Upstream { ca_file: Some(stranger), ..upstream(address) };

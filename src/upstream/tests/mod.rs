@@ -1,5 +1,6 @@
 //! The pool against small scripted upstreams on real loopback sockets.
 
+mod codec;
 mod connecting;
 mod http1;
 mod http2;
