@@ -60,6 +60,13 @@ enum Framing {
     Length(u64),
 }
 
+/// How much of what is ready was gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gathered {
+    All,
+    Some,
+}
+
 impl<B> Streaming<B>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -99,38 +106,38 @@ where
 
     /// Ready when everything is written. After an error nothing more may be.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        let mut gathered = Gathered::Some;
         for _ in 0..WRITES_PER_TURN_MAX {
             ready!(self.poll_rest(cx)).map_err(ConnectionError::Io)?;
             if self.is_over {
                 return Poll::Ready(Ok(()));
             }
+            if gathered == Gathered::All {
+                return Poll::Pending;
+            }
             // Taken, not borrowed: the body is anybody's code.
             let mut buffer = BUFFER.take();
-            let gathered = self.gather(cx, &mut buffer);
-            let is_empty = buffer.is_empty();
-            let written = if is_empty { Ok(()) } else { self.write(cx, &buffer) };
+            let result = self.gather(cx, &mut buffer);
+            let written = if buffer.is_empty() { Ok(()) } else { self.write(cx, &buffer) };
             buffer.clear();
             if buffer.capacity() <= BUFFER_BYTES_MAX {
                 BUFFER.set(buffer);
             }
-            gathered?;
+            gathered = result?;
             written.map_err(ConnectionError::Io)?;
-            if is_empty && !self.is_over {
-                return Poll::Pending;
-            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// What is ready of the answer, up to a bound.
-    fn gather(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Result<(), ConnectionError> {
+    fn gather(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Result<Gathered, ConnectionError> {
         if let Some(parts) = self.head.take() {
             head::write(buffer, &parts, matches!(self.framing, Framing::Chunked));
         }
         while buffer.len() < GATHER_BYTES {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(Gathered::All),
                 Poll::Ready(Some(Err(error))) => return Err(ConnectionError::Aborted(error.into())),
                 Poll::Ready(Some(Ok(frame))) => Some(frame),
                 Poll::Ready(None) => None,
@@ -141,10 +148,11 @@ where
                 self.push(buffer, &data)?;
             }
             if is_end {
-                return self.end(buffer);
+                self.end(buffer)?;
+                return Ok(Gathered::All);
             }
         }
-        Ok(())
+        Ok(Gathered::Some)
     }
 
     fn push(&mut self, buffer: &mut Vec<u8>, data: &[u8]) -> Result<(), ConnectionError> {
