@@ -30,11 +30,12 @@ use super::streaming::Streaming;
 use super::watchdog::Watchdog;
 use crate::reactor::Io;
 use crate::signal::bell::Bell;
+use crate::signal::rest::Rest;
 
 impl<S, B> Server<S>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// Serves until either side has had enough.
@@ -83,7 +84,7 @@ type Connection<S, B> = http1::Connection<TokioIo<Socket>, Adapter<S, B>>;
 enum Turn<S, B>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// hyper's.
@@ -99,7 +100,7 @@ where
 struct Turns<S, B>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     turn: Turn<S, B>,
@@ -112,7 +113,7 @@ where
 impl<S, B> Turns<S, B>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     fn new(socket: Socket, adapter: Adapter<S, B>, taken: Rc<Taken<B>>, settings: Settings) -> Self {

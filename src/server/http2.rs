@@ -23,6 +23,7 @@ use super::link::Link;
 use super::socket::Socket;
 use super::watchdog::Watchdog;
 use crate::reactor::Io;
+use crate::signal::rest::Rest;
 
 /// HTTP/2 flow-control windows for request bodies, which the gateway reads as fast as they come.
 const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
@@ -45,7 +46,7 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 impl<S, B> Server<S>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// Serves until either side has had enough.

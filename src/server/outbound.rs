@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::exchange::Exchange;
+use crate::signal::rest::Rest;
 
 pin_project_lite::pin_project! {
     /// A response body on its way into hyper.
@@ -24,6 +25,12 @@ pin_project_lite::pin_project! {
 impl<B> Outbound<B> {
     pub(super) fn new(body: B, exchange: Rc<Exchange>) -> Self {
         Self { body, exchange }
+    }
+}
+
+impl<B: Rest> Rest for Outbound<B> {
+    fn is_at_rest(&self) -> bool {
+        self.body.is_at_rest()
     }
 }
 

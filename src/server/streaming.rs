@@ -21,6 +21,7 @@ use super::connection::ConnectionError;
 use super::head;
 use super::outbound::Outbound;
 use super::socket::Socket;
+use crate::signal::rest::Rest;
 
 /// Bytes after which no more is gathered for one write. A frame of the body goes on top, so twice as much at
 /// most waits for a client.
@@ -69,7 +70,7 @@ enum Gathered {
 
 impl<B> Streaming<B>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Rest + Unpin,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     pub(super) fn new(socket: Socket, response: Response<Outbound<B>>) -> Self {
@@ -149,6 +150,9 @@ where
             }
             if is_end {
                 self.end(buffer)?;
+                return Ok(Gathered::All);
+            }
+            if self.body.is_at_rest() {
                 return Ok(Gathered::All);
             }
         }

@@ -11,6 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::end::{Abort, End};
 use super::relay::Relay;
+use crate::signal::rest::Rest;
 use crate::telemetry::EndReason;
 
 /// A response body: a whole one of the gateway's own, or a relayed one.
@@ -40,13 +41,13 @@ enum Kind {
 }
 
 /// What a relay is to its body, whatever it relays from.
-trait Relayed: HttpBody<Data = Bytes, Error = Abort> {
+trait Relayed: HttpBody<Data = Bytes, Error = Abort> + Rest {
     fn how_it_ended(&self) -> End;
 }
 
 impl<U> Relayed for Relay<U>
 where
-    Self: HttpBody<Data = Bytes, Error = Abort>,
+    Self: HttpBody<Data = Bytes, Error = Abort> + Rest,
 {
     fn how_it_ended(&self) -> End {
         self.end()
@@ -68,7 +69,7 @@ impl Body {
     /// What `relay` brings.
     pub fn relay<U>(relay: Relay<U>) -> Self
     where
-        Relay<U>: HttpBody<Data = Bytes, Error = Abort> + 'static,
+        Relay<U>: HttpBody<Data = Bytes, Error = Abort> + Rest + 'static,
     {
         Self::new(Kind::Relay(Box::pin(relay)))
     }
@@ -105,6 +106,15 @@ impl Body {
         }
         for told in self.attached.drain(..) {
             told(&end);
+        }
+    }
+}
+
+impl Rest for Body {
+    fn is_at_rest(&self) -> bool {
+        match &self.kind {
+            Kind::Whole(..) => false,
+            Kind::Relay(relay) => relay.is_at_rest(),
         }
     }
 }
@@ -211,8 +221,8 @@ mod tests {
         check(Body::whole(Bytes::from_static(b"four")), 3, EndReason::Completed, 4);
     }
 
-    #[test]
-    fn a_relayed_body_is_told_of_once_however_it_ends() {
+    #[tokio::test(start_paused = true)]
+    async fn a_relayed_body_is_told_of_once_however_it_ends() {
         const TOKEN: &str = "data: 1\n\n";
         const DONE: &str = "data: [DONE]\n\n";
         check(relayed([data(TOKEN), data(DONE)]), 0, EndReason::ClientCancelled, 0);
@@ -225,8 +235,8 @@ mod tests {
         check(relayed([data(TOKEN)]), 1, EndReason::UpstreamTruncated, 9);
     }
 
-    #[test]
-    fn whoever_runs_the_connection_says_why_a_body_was_dropped() {
+    #[tokio::test(start_paused = true)]
+    async fn whoever_runs_the_connection_says_why_a_body_was_dropped() {
         for (polls, reason) in [(1, EndReason::SlowReader), (2, EndReason::UpstreamError)] {
             let steps = [data("data: 1\n\n".repeat(4_000)), Step::Fail];
             let mut body = relayed(steps);

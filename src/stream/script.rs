@@ -19,6 +19,7 @@ use super::relay::{Answer, Relay, Settings};
 use super::{Abort, Clocks, End, PhaseGuard};
 use crate::api::endpoint::Ending;
 use crate::config;
+use crate::signal::rest::Rest;
 use crate::signal::{Phase, Signal};
 use crate::telemetry::{EndReason, Recorder, Telemetry};
 use crate::units::UpstreamId;
@@ -164,9 +165,12 @@ impl Got {
 pub(super) async fn read(relay: Relay<Script>) -> Got {
     let mut relay = pin!(relay);
     let (mut got, start) = (Got::default(), Instant::now());
+    let mut at_rest = false;
     loop {
         let step = poll_fn(|cx| {
-            let step = relay.as_mut().poll_frame(cx);
+            // A body that says so is believed, as the server believes it: it must wake its task by itself.
+            let is_in_vain = std::mem::take(&mut at_rest);
+            let step = if is_in_vain { Poll::Pending } else { relay.as_mut().poll_frame(cx) };
             got.pauses += usize::from(step.is_pending());
             step
         });
@@ -174,6 +178,7 @@ pub(super) async fn read(relay: Relay<Script>) -> Got {
         if !got.take(step) {
             break;
         }
+        at_rest = relay.is_at_rest();
         got.at.push(start.elapsed().as_secs());
     }
     got.end = relay.end();

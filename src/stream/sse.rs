@@ -85,12 +85,11 @@ pub fn event(bytes: &[u8]) -> Event<'_> {
         let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let line = &rest[..end];
         rest = rest.get(end + 1..).unwrap_or_default();
-        if let Some(value) = field(line, b"data") {
-            event.data.get_or_insert(value);
-        } else if let Some(value) = field(line, b"event") {
-            event.name = Some(value);
-        } else if field(line, b"id").is_some() {
-            event.has_id = true;
+        match line.first() {
+            Some(b'd') => event.data = event.data.or_else(|| field(line, b"data")),
+            Some(b'e') => event.name = field(line, b"event").or(event.name),
+            Some(b'i') => event.has_id |= field(line, b"id").is_some(),
+            _ => {}
         }
     }
     event

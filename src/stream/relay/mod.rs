@@ -33,6 +33,7 @@ use super::timers::{Clocks, Due, Timers};
 use crate::api::endpoint::Ending;
 use crate::api::error as dialect;
 use crate::error::{Error, Kind};
+use crate::signal::rest::Rest;
 use crate::signal::{Phase, Watch};
 use crate::telemetry::{EndReason, Recorder};
 use crate::units::UpstreamId;
@@ -97,6 +98,10 @@ pub struct Relay<U> {
     last: Last,
     end: End,
     last_read: Option<Instant>,
+    /// The source was asked in this poll, and was pending.
+    silent: bool,
+    /// See [`Rest`].
+    at_rest: bool,
 }
 
 impl<U> Relay<U>
@@ -137,6 +142,8 @@ where
             last: Last::Nothing,
             end: End::default(),
             last_read: None,
+            silent: false,
+            at_rest: false,
             settings,
         }
     }
@@ -170,6 +177,12 @@ impl<U> Relay<U> {
     }
 }
 
+impl<U> Rest for Relay<U> {
+    fn is_at_rest(&self) -> bool {
+        self.at_rest
+    }
+}
+
 impl<U> Body for Relay<U>
 where
     U: Body<Data = Bytes> + Unpin,
@@ -180,6 +193,7 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step> {
         let this = &mut *self;
+        (this.silent, this.at_rest) = (false, false);
         if matches!(this.last, Last::Nothing) && this.settings.recall.poll(cx) == Phase::End {
             this.last = Last::broken(Error::new(Kind::Drained, "the gateway is stopping"));
         }
@@ -188,6 +202,8 @@ where
                 this.pull(cx);
             }
             if let Some(bytes) = this.out.pop() {
+                let nothing_more = this.silent && this.out.is_empty() && matches!(this.last, Last::Nothing);
+                this.at_rest = nothing_more && this.timers.poll(cx).is_pending();
                 return this.send(bytes);
             }
             if !matches!(this.last, Last::Nothing) {
@@ -215,7 +231,6 @@ where
     /// with the task to be woken.
     fn pull(&mut self, cx: &mut Context<'_>) {
         let events_before = self.events.count();
-        let mut silent = false;
         let mut turns = 0;
         while !self.out.is_full() && matches!(self.last, Last::Nothing) {
             turns += 1;
@@ -225,7 +240,7 @@ where
             }
             match self.source.poll(cx) {
                 Poll::Pending => {
-                    silent = true;
+                    self.silent = true;
                     break;
                 }
                 Poll::Ready(Some(Ok(read))) => self.take(read),
@@ -233,7 +248,7 @@ where
                 Poll::Ready(None) => self.last = Last::Ended,
             }
         }
-        if silent && turns == 1 && self.timers.is_upstream_silent() {
+        if self.silent && turns == 1 && self.timers.is_upstream_silent() {
             // Polled in vain, as a body is after each chunk: nothing has changed since the last time.
             return;
         }
@@ -246,7 +261,7 @@ where
         if !matches!(self.last, Last::Nothing) {
             // Back to its pool, or closed, before anything else is done.
             self.source = Source::Gone;
-        } else if silent {
+        } else if self.silent {
             self.timers.upstream_silent(now);
         }
         self.count(now, events_before);
