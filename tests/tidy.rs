@@ -102,9 +102,8 @@ const EMPTY_NAMES: &[&str] = &[
 /// The one folder in which `unsafe` may stand.
 const UNSAFE_FOLDER: &str = "src/reactor/uring/";
 
-/// Files that may block a thread: those of the bench wait for a foreign program, which does not say when it is
-/// ready; a worker rests where none of its tasks is ready, so that its next turn finds more of them.
-const MAY_SLEEP: &[&str] = &["benches/relay/peer.rs", "benches/relay/process.rs", "src/reactor/turn.rs"];
+/// Files that may block a thread: they wait for a foreign program, which does not say when it is ready.
+const MAY_SLEEP: &[&str] = &["benches/relay/peer.rs", "benches/relay/process.rs"];
 
 /// Folders of the machine that somebody wrote this on. In pieces, because this file is searched too.
 const MACHINE_FOLDERS: &[&str] = &[

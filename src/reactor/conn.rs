@@ -123,6 +123,22 @@ impl Conn {
         move || socket.look()
     }
 
+    /// Whether what comes here ends a rest of the worker, as it does from the beginning; otherwise it waits for
+    /// the rest to be over. To be taken back where chunks of a running stream come, which a rest shall gather,
+    /// and given again where the next answer is waited for. Costs nothing where it changes nothing.
+    pub fn urgent(&self, urgent: bool) {
+        match &self.driver {
+            Driver::Epoll(socket) => socket.urgent(urgent),
+        }
+    }
+
+    /// [`Conn::urgent`] for whoever has given the connection away. Does not keep the socket open.
+    pub fn urgency(&self) -> Box<dyn Fn(bool)> {
+        match &self.driver {
+            Driver::Epoll(socket) => Box::new(socket.urgency()),
+        }
+    }
+
     /// Looks at an unused connection without reading from it.
     pub fn look(&self) -> Idle {
         if !self.unread.is_empty() {

@@ -9,14 +9,21 @@ use std::task::{Context, Poll, ready};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use tokio::io::{Interest, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixSocket, UnixStream};
 
 use super::conn::{Idle, Moving, SocketOptions};
+use super::lookout::Watched;
 use crate::config::Address;
 
 /// Shared between the connection's owner and whoever waits for its hang-up.
 #[derive(Clone, Debug)]
-pub(super) struct Socket(Rc<Stream>);
+pub(super) struct Socket(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    stream: Stream,
+    watched: Watched,
+}
 
 #[derive(Debug)]
 enum Stream {
@@ -27,7 +34,7 @@ enum Stream {
 /// The same method on either kind of socket.
 macro_rules! either {
     ($self:expr, $stream:ident => $body:expr) => {
-        match &*$self.0 {
+        match &$self.0.stream {
             Stream::Tcp($stream) => $body,
             Stream::Unix($stream) => $body,
         }
@@ -37,41 +44,74 @@ macro_rules! either {
 impl Socket {
     pub(super) fn from_tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self(Rc::new(Stream::Tcp(stream))))
+        let watched = Watched::new(&stream);
+        Ok(Self::new(Stream::Tcp(stream), watched))
     }
 
     pub(super) fn from_unix(stream: UnixStream) -> Self {
-        Self(Rc::new(Stream::Unix(stream)))
+        let watched = Watched::new(&stream);
+        Self::new(Stream::Unix(stream), watched)
+    }
+
+    fn new(stream: Stream, watched: Watched) -> Self {
+        Self(Rc::new(Shared { stream, watched }))
     }
 
     pub(super) fn leave(self) -> io::Result<Moving> {
-        match Rc::into_inner(self.0).ok_or(io::ErrorKind::ResourceBusy)? {
-            Stream::Tcp(stream) => stream.into_std().map(Moving::Tcp),
-            Stream::Unix(stream) => stream.into_std().map(Moving::Unix),
+        let Shared { stream, watched } = Rc::into_inner(self.0).ok_or(io::ErrorKind::ResourceBusy)?;
+        match stream {
+            Stream::Tcp(stream) => {
+                watched.leave(&stream);
+                stream.into_std().map(Moving::Tcp)
+            }
+            Stream::Unix(stream) => {
+                watched.leave(&stream);
+                stream.into_std().map(Moving::Unix)
+            }
         }
     }
 
     pub(super) fn arrive(moving: Moving) -> io::Result<Self> {
-        Ok(Self(Rc::new(match moving {
-            Moving::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
-            Moving::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
-        })))
+        match moving {
+            Moving::Tcp(stream) => Self::from_tcp(TcpStream::from_std(stream)?),
+            Moving::Unix(stream) => UnixStream::from_std(stream).map(Self::from_unix),
+        }
     }
 
     pub(super) async fn connect(address: &Address, options: SocketOptions) -> io::Result<Self> {
-        let stream = match address {
+        match address {
             Address::Tcp(address) => {
                 let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
                 if let Some(bytes) = options.receive_buffer_bytes {
                     socket.set_recv_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
                 }
+                let watched = Watched::connecting(&socket);
                 let stream = socket.connect(*address).await?;
+                watched.connected(&stream);
                 stream.set_nodelay(true)?;
-                Stream::Tcp(stream)
+                Ok(Self::new(Stream::Tcp(stream), watched))
             }
-            Address::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
-        };
-        Ok(Self(Rc::new(stream)))
+            Address::Unix(path) => {
+                let socket = UnixSocket::new_stream()?;
+                let watched = Watched::connecting(&socket);
+                let stream = socket.connect(path).await?;
+                watched.connected(&stream);
+                Ok(Self::new(Stream::Unix(stream), watched))
+            }
+        }
+    }
+
+    pub(super) fn urgent(&self, urgent: bool) {
+        self.0.watched.urgent(self.as_fd(), urgent);
+    }
+
+    pub(super) fn urgency(&self) -> impl Fn(bool) + use<> {
+        let socket = Rc::downgrade(&self.0);
+        move |urgent| {
+            if let Some(socket) = socket.upgrade() {
+                Self(socket).urgent(urgent);
+            }
+        }
     }
 
     pub(super) fn hangup(&self) -> impl Future<Output = ()> + use<> {
@@ -108,6 +148,9 @@ impl Socket {
                 Ok(read) => {
                     if read > 0 && read < room {
                         self.drained(Interest::READABLE);
+                    }
+                    if read > 0 {
+                        self.0.watched.read(self.as_fd());
                     }
                     return Poll::Ready(Ok(()));
                 }

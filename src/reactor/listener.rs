@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::Conn;
+use super::lookout::Watched;
 
 /// Connections that wait to be accepted. Large, for bursts of reconnects; the kernel caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -32,7 +34,10 @@ pub enum Bound {
 
 /// A listening socket of one worker.
 #[derive(Debug)]
-pub struct Listener(Kind);
+pub struct Listener {
+    kind: Kind,
+    watched: Watched,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -122,10 +127,12 @@ impl Listener {
     /// # Errors
     /// When the loop can't take it.
     pub fn new(bound: Bound) -> io::Result<Self> {
-        Ok(Self(match bound {
+        let kind = match bound {
             Bound::Tcp(listener) => Kind::Tcp(tokio::net::TcpListener::from_std(listener)?),
             Bound::Unix(listener) => Kind::Unix(tokio::net::UnixListener::from_std(listener)?),
-        }))
+        };
+        let watched = Watched::new(kind.as_fd());
+        Ok(Self { kind, watched })
     }
 
     /// The next connection.
@@ -133,13 +140,23 @@ impl Listener {
     /// # Errors
     /// See [`AcceptError`]; only `Listener` is final.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Accepted, AcceptError>> {
-        let accepted = match &self.0 {
+        let accepted = match &self.kind {
             Kind::Tcp(listener) => ready!(listener.poll_accept(cx))
                 .and_then(|(stream, peer)| Ok(Accepted { conn: Conn::from_tcp(stream)?, peer: Some(peer) })),
             Kind::Unix(listener) => ready!(listener.poll_accept(cx))
                 .map(|(stream, _)| Accepted { conn: Conn::from_unix(stream), peer: None }),
         };
+        self.watched.read(self.kind.as_fd());
         Poll::Ready(accepted.map_err(classify))
+    }
+}
+
+impl Kind {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
     }
 }
 

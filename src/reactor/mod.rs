@@ -10,6 +10,7 @@ mod epoll;
 pub mod io;
 pub mod listener;
 pub mod load;
+mod lookout;
 pub mod spawn;
 mod tick;
 pub mod tls;

@@ -24,7 +24,7 @@ const TURN_COUNTED_MAX: Duration = Duration::from_millis(2);
 const LOAD_LEAST: f64 = 0.25;
 /// The load from which rests are longest. Early enough that their savings come before the core is full.
 const LOAD_MOST: f64 = 0.60;
-/// The longest rest from the beginning of a turn: the most that anything is late by under `auto`. Measured, a
+/// The longest rest from the beginning of a turn: the most that a chunk is late by under `auto`. Measured, a
 /// longer one gathers little more; a token takes ten times as long to be made.
 const REST_MOST: Duration = Duration::from_micros(500);
 /// No rest is shorter: falling asleep and waking up cost some of it, and nearly nothing would gather.

@@ -1,9 +1,18 @@
 //! What a worker does between two turns of its event loop.
 //!
 //! tokio calls `park` when no task is ready, right before it asks the kernel what has happened, and `unpark`
-//! when the kernel has said so. Whatever becomes ready between the two waits, for at most one rest: 500 us under
-//! `tick = "auto"`, the duration that is written otherwise. That bound holds for all there is: a first token, a
-//! keep-alive comment, a deadline, a connection handed over by another worker.
+//! when the kernel has said so. What becomes ready between the two waits, for at most one rest: 500 us under
+//! `tick = "auto"`, the duration that is written otherwise.
+//!
+//! Where somebody waits for the very bytes, a rest ends at once ([`lookout`]): for a connection to accept, a
+//! request, a client that leaves, an upstream connection that stands, the answer's head and its first bytes, and
+//! all of an answer whose length is known. What remains may be late by a whole rest:
+//!
+//! - the chunks of a running stream, for which rests are made, and whatever else its upstream's connection brings
+//!   meanwhile: over HTTP/2 that may be a first byte for a sibling;
+//! - what reaches a worker by no socket of its own: timers (a keep-alive comment, a deadline), a connection handed
+//!   over by another worker, a name looked up;
+//! - what a connection that has ended one rest brings before it is read.
 
 use std::cell::RefCell;
 use std::num::NonZeroU64;
@@ -13,6 +22,7 @@ use std::time::Duration;
 use rustix::thread::set_current_timer_slack;
 use tokio::time::Instant;
 
+use super::lookout;
 use super::tick::Tick;
 use crate::config;
 use crate::telemetry::Recorder;
@@ -37,11 +47,15 @@ struct Turns {
 
 /// From now on the turns of this thread are counted, and rests follow them as `setting` says.
 pub fn begin(setting: config::Tick, recorder: Rc<Recorder>) {
-    let (tick, now) = (Tick::new(setting), Instant::now());
-    if !tick.is_off()
-        && let Err(error) = set_current_timer_slack(Some(TIMER_SLACK))
-    {
-        tracing::debug!(%error, "rests may be longer than they should");
+    let (mut tick, now) = (Tick::new(setting), Instant::now());
+    if !tick.is_off() {
+        if let Err(error) = set_current_timer_slack(Some(TIMER_SLACK)) {
+            tracing::debug!(%error, "rests may be longer than they should");
+        }
+        if let Err(error) = lookout::begin() {
+            tracing::warn!(%error, "server.tick is off: nothing could end a rest");
+            tick = Tick::new(config::Tick::Off);
+        }
     }
     TURNS.set(Some(Turns { tick, recorder, parked: now, woken: now }));
 }
@@ -52,7 +66,7 @@ pub(super) fn park() {
     drive();
     let rest = TURNS.with_borrow_mut(|turns| turns.as_mut().map_or(Duration::ZERO, Turns::end));
     if !rest.is_zero() {
-        sleep(rest);
+        lookout::rest(rest);
         TURNS.with_borrow(|turns| {
             if let Some(turns) = turns {
                 turns.recorder.reactor_rested(turns.parked.elapsed());
@@ -89,9 +103,4 @@ impl Turns {
         self.parked = now;
         rest
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "no task is ready, and that none runs meanwhile is what it is for")]
-fn sleep(rest: Duration) {
-    std::thread::sleep(rest);
 }
