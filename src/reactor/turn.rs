@@ -66,10 +66,10 @@ pub(super) fn park() {
     drive();
     let rest = TURNS.with_borrow_mut(|turns| turns.as_mut().map_or(Duration::ZERO, Turns::end));
     if !rest.is_zero() {
-        lookout::rest(rest);
+        let cut = lookout::rest(rest);
         TURNS.with_borrow(|turns| {
             if let Some(turns) = turns {
-                turns.recorder.reactor_rested(turns.parked.elapsed());
+                turns.recorder.reactor_rested(turns.parked.elapsed(), cut);
             }
         });
         drive();

@@ -111,6 +111,8 @@ families! {
             "Turns of a worker's event loop.";
         ReactorRest = Histogram(REST), "millstream_reactor_rest_seconds", [Worker],
             "Rests of a worker between two turns, so that the next serves more streams at once.";
+        ReactorRestsCut = Counter, "millstream_reactor_rests_cut_total", [Worker],
+            "Rests that something urgent ended early: a request, a first token, a client that left.";
     }
 }
 

@@ -162,8 +162,11 @@ impl Recorder {
         self.shard.count(Recorded::ReactorTurns, &[], 1);
     }
 
-    /// The worker rested for this long before its next turn.
-    pub fn reactor_rested(&self, time: Duration) {
+    /// The worker rested for this long before its next turn; `cut` where something urgent ended it early.
+    pub fn reactor_rested(&self, time: Duration, cut: bool) {
         self.shard.observe(Recorded::ReactorRest, &[], time);
+        if cut {
+            self.shard.count(Recorded::ReactorRestsCut, &[], 1);
+        }
     }
 }

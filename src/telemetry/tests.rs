@@ -62,7 +62,8 @@ fn record_everything(recorder: &Recorder) {
     recorder.cancel_propagated(MILLISECOND);
     recorder.loop_turn(Duration::from_micros(200));
     recorder.reactor_turned();
-    recorder.reactor_rested(Duration::from_micros(300));
+    recorder.reactor_rested(Duration::from_micros(300), false);
+    recorder.reactor_rested(Duration::from_millis(3), true);
 }
 
 /// The value of a sample, by its whole name with labels.
@@ -116,6 +117,8 @@ fn a_scrape_sums_the_shards() {
         (r#"millstream_reactor_turns_total{worker="1"}"#, 1.0),
         (r#"millstream_reactor_rest_seconds_bucket{worker="1",le="0.0002"}"#, 0.0),
         (r#"millstream_reactor_rest_seconds_bucket{worker="1",le="0.0003"}"#, 1.0),
+        (r#"millstream_reactor_rest_seconds_count{worker="1"}"#, 2.0),
+        (r#"millstream_reactor_rests_cut_total{worker="1"}"#, 1.0),
         (r#"millstream_reactor_info{reactor="epoll",reason="configured"}"#, 1.0),
     ] {
         assert_eq!(sample(&text, series), Some(value), "{series}\n{text}");

@@ -1,9 +1,11 @@
-//! A worker that rests between turns relays the same bytes, and rests only where it may.
+//! A worker that rests between turns relays the same bytes, rests only where it may, and ends a rest for whom
+//! it may not keep waiting.
 
 use crate::support::setup::{DONE, Lab, Setup, token};
 use crate::support::upstream::Http;
 
 const RESTS: &str = "millstream_reactor_rest_seconds_count{worker=\"0\"}";
+const CUT: &str = "millstream_reactor_rests_cut_total{worker=\"0\"}";
 
 fn lab(http: Http, tick: &str) -> Lab {
     Setup::new().server(&format!("workers = 1\npin = false\ntick = \"{tick}\"")).lab(http)
@@ -48,6 +50,18 @@ fn streams_are_the_same_with_rests() {
         let rests = lab.gateway.metric(RESTS);
         assert!(rests > 0.0, "{http:?}");
         assert!(lab.gateway.metric("millstream_reactor_turns_total{worker=\"0\"}") > rests);
+    }
+}
+
+#[test]
+fn requests_and_first_tokens_end_rests() {
+    for http in [Http::One, Http::Two] {
+        let lab = lab(http, "2ms");
+        lab.gateway.until("some are cut short", |gateway| {
+            relay_in_turns(http, &lab);
+            gateway.metric(CUT) > 0.0
+        });
+        assert!(lab.gateway.metric(RESTS) >= lab.gateway.metric(CUT));
     }
 }
 
