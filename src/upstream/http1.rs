@@ -80,6 +80,7 @@ impl Link {
         cache: &Rc<Cache>,
     ) -> Result<Response<Body>, SendError> {
         self.lease.set(ConnectionState::Active);
+        self.io.conn().urgent(true);
         let mut begun = false;
         let mut reading = Reading::default();
         let answer = poll_fn(|cx| {
@@ -165,6 +166,10 @@ impl Link {
         }
         loop {
             if !self.ahead.is_empty() {
+                if self.incoming.is_stream() && !self.incoming.is_over() {
+                    // Its chunks are what a rest of the worker gathers.
+                    self.io.conn().urgent(false);
+                }
                 return Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.ahead)))));
             }
             if self.incoming.is_read()? {

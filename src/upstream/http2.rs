@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -69,6 +70,10 @@ pub(super) struct Link {
 struct State {
     /// Streams promised or open.
     streams: Cell<usize>,
+    /// Those whose answer's body has begun.
+    running: Cell<usize>,
+    /// Whether what comes ends a rest of the worker: only while none runs.
+    urgent: Box<dyn Fn(bool)>,
     /// Gets no new streams.
     retired: Cell<bool>,
     idle_since: Cell<Instant>,
@@ -88,7 +93,8 @@ pub(super) struct Stream {
     recv: RecvStream,
     /// Bytes outstanding, if the head said how many there are.
     left: Option<u64>,
-    _ticket: Ticket,
+    begun: bool,
+    ticket: Ticket,
 }
 
 impl Link {
@@ -102,6 +108,7 @@ impl Link {
     /// Dropping the future closes the connection.
     pub(super) async fn new(io: Io, streams_max: usize, lease: Lease) -> Result<Rc<Self>, SendError> {
         let failed = |cause| SendError::unsent(FailurePhase::Handshake, cause);
+        let urgent = io.conn().urgency();
         let wire = Wire::new(io);
         let empty_frames = wire.empty_frames();
         let written = wire.written();
@@ -128,6 +135,8 @@ impl Link {
         let now = Instant::now();
         let state = Rc::new(State {
             streams: Cell::new(0),
+            running: Cell::new(0),
+            urgent,
             retired: Cell::new(false),
             idle_since: Cell::new(now),
             lease: RefCell::new(Some(lease)),
@@ -201,7 +210,7 @@ impl Ticket {
             Ok(head) => {
                 let (head, recv) = head.into_parts();
                 let left = content_length(&head.headers);
-                Ok(Response::from_parts(head, Body::http2(Stream { recv, left, _ticket: self })))
+                Ok(Response::from_parts(head, Body::http2(Stream { recv, left, begun: false, ticket: self })))
             }
             Err(error) => {
                 let sent = !is_unprocessed(&error) && self.link.written.bytes() != before;
@@ -222,6 +231,9 @@ impl Stream {
                 // The final one; h2 keeps the others to itself. No frame of ours is ever empty.
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
+                    if !mem::replace(&mut self.begun, true) {
+                        self.ticket.link.state.begin_running();
+                    }
                     // Fails only on a stream that is closed, whose window nobody needs.
                     drop(self.recv.flow_control().release_capacity(data.len()));
                     self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
@@ -252,6 +264,14 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.begun {
+            self.ticket.link.state.end_running();
+        }
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.link.state.remove_stream();
@@ -269,6 +289,20 @@ impl State {
         if self.streams.get() == 0 {
             self.idle_since.set(Instant::now());
             self.count_as(ConnectionState::Idle);
+        }
+    }
+
+    fn begin_running(&self) {
+        self.running.set(self.running.get() + 1);
+        if self.running.get() == 1 {
+            (self.urgent)(false);
+        }
+    }
+
+    fn end_running(&self) {
+        self.running.set(self.running.get() - 1);
+        if self.running.get() == 0 {
+            (self.urgent)(true);
         }
     }
 

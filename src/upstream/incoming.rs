@@ -107,6 +107,11 @@ impl Incoming {
         if matches!(self, Self::Close) || self.is_over() { Ok(()) } else { Err(Truncated) }
     }
 
+    /// Whether it is of the kinds that streams of events come in.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self, Self::Chunked(_) | Self::Close)
+    }
+
     /// Bytes still to come, where known.
     pub(super) fn left(&self) -> Option<u64> {
         match self {

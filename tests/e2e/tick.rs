@@ -1,7 +1,8 @@
 //! A worker that rests between turns relays the same bytes, rests only where it may, and ends a rest for whom
 //! it may not keep waiting.
 
-use crate::support::setup::{DONE, Lab, Setup, token};
+use crate::support::client::{Client, Reader};
+use crate::support::setup::{CHAT, CHAT_PATH, DONE, Lab, Setup, token};
 use crate::support::upstream::Http;
 
 const RESTS: &str = "millstream_reactor_rest_seconds_count{worker=\"0\"}";
@@ -63,6 +64,32 @@ fn requests_and_first_tokens_end_rests() {
         });
         assert!(lab.gateway.metric(RESTS) >= lab.gateway.metric(CUT));
     }
+}
+
+#[test]
+fn chunks_in_midstream_end_none_and_a_client_that_nobody_reads_ends_one() {
+    let lab = lab(Http::One, "2ms");
+    let mut client = lab.client();
+    client.post(CHAT_PATH, CHAT);
+    let mut exchange = lab.upstream.next();
+    exchange.begin_events();
+    exchange.send(token("first"));
+    assert_eq!(client.head().status(), 200);
+    assert_eq!(client.event(), token("first"));
+    let mut relay = |client: &mut Client| {
+        for round in 0..50 {
+            exchange.send(token(&format!("{round}")));
+            assert_eq!(client.event(), token(&format!("{round}")));
+        }
+    };
+
+    let (rests, cut) = (lab.gateway.metric(RESTS), lab.gateway.metric(CUT));
+    relay(&mut client);
+    assert_eq!(lab.gateway.metric(CUT), cut);
+    client.post(CHAT_PATH, CHAT);
+    relay(&mut client);
+    assert!(lab.gateway.metric(CUT) <= cut + 1.0);
+    assert!(lab.gateway.metric(RESTS) >= rests + 50.0);
 }
 
 #[test]
