@@ -1,5 +1,6 @@
 //! Which reactor runs, and why.
 
+use super::uring;
 use crate::config::WantedReactor;
 
 /// How sockets are read and written.
@@ -36,8 +37,6 @@ pub enum Ground {
 /// What keeps io_uring from being had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
-    /// This program was built without it.
-    NotBuilt,
     /// `kernel.io_uring_disabled`, or the seccomp profile of a container.
     NotPermitted,
     /// The kernel lacks it, or a part of it that is needed.
@@ -93,7 +92,20 @@ pub fn choose(wanted: WantedReactor, probe: impl FnOnce() -> Result<(), Missing>
 /// # Errors
 /// What is in the way.
 pub fn io_uring_available() -> Result<(), Missing> {
-    Err(Missing { lack: Lack::NotBuilt, detail: "this build has no io_uring driver yet".to_owned() })
+    uring::probe(uring::Settings::default()).map_err(Missing::from)
+}
+
+impl From<uring::Missing> for Missing {
+    fn from(missing: uring::Missing) -> Self {
+        use uring::Missing as M;
+        let lack = match missing {
+            M::Disabled(_) | M::Forbidden => Lack::NotPermitted,
+            M::Kernel | M::Old | M::Operation(_) | M::BufferRings(_) => Lack::OldKernel,
+            M::Memory => Lack::Memlock,
+            M::Event(_) | M::Descriptors | M::Other(_) => Lack::Failed,
+        };
+        Self { lack, detail: missing.to_string() }
+    }
 }
 
 impl Reactor {
@@ -112,7 +124,6 @@ impl Ground {
         match self {
             Self::Configured => "configured",
             Self::Chosen => "chosen",
-            Self::Lacks(Lack::NotBuilt) => "not_built",
             Self::Lacks(Lack::NotPermitted) => "not_permitted",
             Self::Lacks(Lack::OldKernel) => "old_kernel",
             Self::Lacks(Lack::Memlock) => "memlock",
@@ -125,7 +136,6 @@ impl Lack {
     /// What an operator can do about it.
     fn remedy(self) -> &'static str {
         match self {
-            Self::NotBuilt => "run a build that has one",
             Self::NotPermitted => "permit it (sysctl kernel.io_uring_disabled=0, the container's seccomp profile)",
             Self::OldKernel => "run a newer kernel",
             Self::Memlock => "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=)",
@@ -138,7 +148,7 @@ impl Lack {
 mod tests {
     use super::*;
 
-    const LACKS: [Lack; 5] = [Lack::NotBuilt, Lack::NotPermitted, Lack::OldKernel, Lack::Memlock, Lack::Failed];
+    const LACKS: [Lack; 4] = [Lack::NotPermitted, Lack::OldKernel, Lack::Memlock, Lack::Failed];
 
     fn missing(lack: Lack) -> Missing {
         Missing { lack, detail: "the kernel said EPERM".to_owned() }

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::epoll;
+use super::{epoll, uring};
 use crate::config::Address;
 
 /// A connected TCP or Unix stream socket, owned by one worker.
@@ -21,9 +21,11 @@ pub struct Conn {
     driver: Driver,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Driver {
     Epoll(epoll::Socket),
+    /// Where this worker has a ring.
+    Uring(uring::Socket),
 }
 
 /// A connection between two workers: of neither's event loop.
@@ -59,12 +61,24 @@ impl Conn {
     /// # Errors
     /// When the socket can't be configured.
     pub fn from_tcp(stream: TcpStream) -> io::Result<Self> {
-        epoll::Socket::from_tcp(stream).map(Self::new)
+        match uring::current() {
+            Some(ring) => {
+                stream.set_nodelay(true)?;
+                Ok(Self::on_ring(uring::Socket::new(&ring, stream.into_std()?.into())))
+            }
+            None => epoll::Socket::from_tcp(stream).map(Self::new),
+        }
     }
 
     /// Takes over an accepted Unix socket.
-    pub fn from_unix(stream: UnixStream) -> Self {
-        Self::new(epoll::Socket::from_unix(stream))
+    ///
+    /// # Errors
+    /// When the event loop can't let go of it.
+    pub fn from_unix(stream: UnixStream) -> io::Result<Self> {
+        Ok(match uring::current() {
+            Some(ring) => Self::on_ring(uring::Socket::new(&ring, stream.into_std()?.into())),
+            None => Self::new(epoll::Socket::from_unix(stream)),
+        })
     }
 
     /// Takes the connection off this worker, to be given to another.
@@ -75,6 +89,7 @@ impl Conn {
         debug_assert!(self.unread.is_empty(), "nothing has been read of a connection that moves");
         match self.driver {
             Driver::Epoll(socket) => socket.leave(),
+            Driver::Uring(socket) => socket.leave(),
         }
     }
 
@@ -83,7 +98,10 @@ impl Conn {
     /// # Errors
     /// When the socket can't be registered.
     pub fn arrive(moving: Moving) -> io::Result<Self> {
-        epoll::Socket::arrive(moving).map(Self::new)
+        match uring::current() {
+            Some(ring) => Ok(Self::on_ring(uring::Socket::arrive(&ring, moving))),
+            None => epoll::Socket::arrive(moving).map(Self::new),
+        }
     }
 
     /// Connects. Without a deadline of its own: the caller has one.
@@ -94,7 +112,15 @@ impl Conn {
     /// # Cancel safety
     /// Dropping the future closes the half-open socket.
     pub async fn connect(address: &Address, options: SocketOptions) -> io::Result<Self> {
-        epoll::Socket::connect(address, options).await.map(Self::new)
+        match uring::current() {
+            Some(ring) => uring::Socket::connect(&ring, address, options).await.map(Self::on_ring),
+            None => epoll::Socket::connect(address, options).await.map(Self::new),
+        }
+    }
+
+    /// A socket of this worker's ring.
+    pub(super) fn on_ring(socket: uring::Socket) -> Self {
+        Self { unread: Bytes::new(), driver: Driver::Uring(socket) }
     }
 
     fn new(socket: epoll::Socket) -> Self {
@@ -110,17 +136,25 @@ impl Conn {
     /// Ends when the peer has closed its sending side or reset the connection, whether or not anybody reads,
     /// and whether or not unread bytes lie before the end. Holds no borrow of the connection.
     pub fn hangup(&self) -> impl Future<Output = ()> + use<> {
-        match &self.driver {
-            Driver::Epoll(socket) => socket.hangup(),
+        let (epoll, uring) = match &self.driver {
+            Driver::Epoll(socket) => (Some(socket.hangup()), None),
+            Driver::Uring(socket) => (None, Some(socket.hangup())),
+        };
+        async move {
+            if let Some(hangup) = epoll {
+                hangup.await;
+            }
+            if let Some(hangup) = uring {
+                hangup.await;
+            }
         }
     }
 
     /// [`Conn::look`] for whoever has given the connection away, blind to bytes given back by
     /// [`Conn::unread`]. The socket stays open as long as the returned closure lives.
     pub fn looker(&self) -> impl Fn() -> Idle + use<> {
-        let Driver::Epoll(socket) = &self.driver;
-        let socket = socket.clone();
-        move || socket.look()
+        let driver = self.driver.clone();
+        move || driver.look()
     }
 
     /// Whether what comes here ends a rest of the worker, as it does from the beginning; otherwise it waits for
@@ -129,6 +163,7 @@ impl Conn {
     pub fn urgent(&self, urgent: bool) {
         match &self.driver {
             Driver::Epoll(socket) => socket.urgent(urgent),
+            Driver::Uring(socket) => socket.urgent(urgent),
         }
     }
 
@@ -136,6 +171,7 @@ impl Conn {
     pub fn urgency(&self) -> Box<dyn Fn(bool)> {
         match &self.driver {
             Driver::Epoll(socket) => Box::new(socket.urgency()),
+            Driver::Uring(socket) => Box::new(socket.urgency()),
         }
     }
 
@@ -144,8 +180,15 @@ impl Conn {
         if !self.unread.is_empty() {
             return Idle::Data;
         }
-        match &self.driver {
-            Driver::Epoll(socket) => socket.look(),
+        self.driver.look()
+    }
+}
+
+impl Driver {
+    fn look(&self) -> Idle {
+        match self {
+            Self::Epoll(socket) => socket.look(),
+            Self::Uring(socket) => socket.look(),
         }
     }
 }
@@ -164,6 +207,7 @@ impl AsyncRead for Conn {
         }
         match &self.driver {
             Driver::Epoll(socket) => socket.poll_read(cx, buf),
+            Driver::Uring(socket) => socket.poll_read(cx, buf),
         }
     }
 }
@@ -172,6 +216,7 @@ impl AsyncWrite for Conn {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &self.driver {
             Driver::Epoll(socket) => socket.poll_write(cx, buf),
+            Driver::Uring(socket) => socket.poll_write_vectored(cx, &[io::IoSlice::new(buf)]),
         }
     }
 
@@ -182,6 +227,7 @@ impl AsyncWrite for Conn {
     ) -> Poll<io::Result<usize>> {
         match &self.driver {
             Driver::Epoll(socket) => socket.poll_write_vectored(cx, bufs),
+            Driver::Uring(socket) => socket.poll_write_vectored(cx, bufs),
         }
     }
 
@@ -190,12 +236,16 @@ impl AsyncWrite for Conn {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(match &self.driver {
+            Driver::Epoll(_) => Ok(()),
+            Driver::Uring(socket) => socket.flush(),
+        })
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.driver {
             Driver::Epoll(socket) => Poll::Ready(socket.shutdown()),
+            Driver::Uring(socket) => socket.poll_shutdown(cx),
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
@@ -13,8 +12,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::Conn;
 use super::lookout::Watched;
+use super::{Conn, uring};
 
 /// Connections that wait to be accepted. Large, for bursts of reconnects; the kernel caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -34,15 +33,13 @@ pub enum Bound {
 
 /// A listening socket of one worker.
 #[derive(Debug)]
-pub struct Listener {
-    kind: Kind,
-    watched: Watched,
-}
+pub struct Listener(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Tcp(tokio::net::TcpListener),
-    Unix(tokio::net::UnixListener),
+    Tcp(tokio::net::TcpListener, Watched),
+    Unix(tokio::net::UnixListener, Watched),
+    Uring(uring::Listener),
 }
 
 /// An accepted connection.
@@ -127,12 +124,23 @@ impl Listener {
     /// # Errors
     /// When the loop can't take it.
     pub fn new(bound: Bound) -> io::Result<Self> {
-        let kind = match bound {
-            Bound::Tcp(listener) => Kind::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Bound::Unix(listener) => Kind::Unix(tokio::net::UnixListener::from_std(listener)?),
-        };
-        let watched = Watched::new(kind.as_fd());
-        Ok(Self { kind, watched })
+        if let Some(ring) = uring::current() {
+            let listener = match bound {
+                Bound::Tcp(listener) => listener.into(),
+                Bound::Unix(listener) => listener.into(),
+            };
+            return Ok(Self(Kind::Uring(uring::Listener::new(&ring, listener))));
+        }
+        Ok(Self(match bound {
+            Bound::Tcp(listener) => {
+                let watched = Watched::new(&listener);
+                Kind::Tcp(tokio::net::TcpListener::from_std(listener)?, watched)
+            }
+            Bound::Unix(listener) => {
+                let watched = Watched::new(&listener);
+                Kind::Unix(tokio::net::UnixListener::from_std(listener)?, watched)
+            }
+        }))
     }
 
     /// The next connection.
@@ -140,23 +148,22 @@ impl Listener {
     /// # Errors
     /// See [`AcceptError`]; only `Listener` is final.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Accepted, AcceptError>> {
-        let accepted = match &self.kind {
-            Kind::Tcp(listener) => ready!(listener.poll_accept(cx))
-                .and_then(|(stream, peer)| Ok(Accepted { conn: Conn::from_tcp(stream)?, peer: Some(peer) })),
-            Kind::Unix(listener) => ready!(listener.poll_accept(cx))
-                .map(|(stream, _)| Accepted { conn: Conn::from_unix(stream), peer: None }),
+        let accepted = match &self.0 {
+            Kind::Tcp(listener, watched) => {
+                let accepted = ready!(listener.poll_accept(cx));
+                watched.read(listener);
+                accepted
+                    .and_then(|(stream, peer)| Ok(Accepted { conn: Conn::from_tcp(stream)?, peer: Some(peer) }))
+            }
+            Kind::Unix(listener, watched) => {
+                let accepted = ready!(listener.poll_accept(cx));
+                watched.read(listener);
+                accepted.and_then(|(stream, _)| Ok(Accepted { conn: Conn::from_unix(stream)?, peer: None }))
+            }
+            Kind::Uring(listener) => ready!(listener.poll_accept(cx))
+                .map(|(socket, peer)| Accepted { conn: Conn::on_ring(socket), peer }),
         };
-        self.watched.read(self.kind.as_fd());
         Poll::Ready(accepted.map_err(classify))
-    }
-}
-
-impl Kind {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
-        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod spawn;
 mod tick;
 pub mod tls;
 pub mod turn;
+pub mod uring;
 pub mod worker;
 
 pub use conn::{Conn, Idle, Moving, SocketOptions};

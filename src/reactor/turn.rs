@@ -22,8 +22,8 @@ use std::time::Duration;
 use rustix::thread::set_current_timer_slack;
 use tokio::time::Instant;
 
-use super::lookout;
 use super::tick::Tick;
+use super::{lookout, uring};
 use crate::config;
 use crate::telemetry::Recorder;
 
@@ -56,14 +56,15 @@ pub fn begin(setting: config::Tick, recorder: Rc<Recorder>) {
             tracing::warn!(%error, "server.tick is off: nothing could end a rest");
             tick = Tick::new(config::Tick::Off);
         }
+        // What comes in waits for the end of a rest, as it does in epoll.
+        uring::pace(!tick.is_off());
     }
     TURNS.set(Some(Turns { tick, recorder, parked: now, woken: now }));
 }
 
-/// No task is ready. What was queued for the kernel goes to it before the rest, so that it works meanwhile; what
-/// it has done is fetched after.
+/// No task is ready, and what they have queued for the kernel has gone to it: the io_uring driver sees to that at
+/// the end of each lap. What it has done is fetched after the rest.
 pub(super) fn park() {
-    drive();
     let rest = TURNS.with_borrow_mut(|turns| turns.as_mut().map_or(Duration::ZERO, Turns::end));
     if !rest.is_zero() {
         let cut = lookout::rest(rest);
@@ -72,8 +73,8 @@ pub(super) fn park() {
                 turns.recorder.reactor_rested(turns.parked.elapsed(), cut);
             }
         });
-        drive();
     }
+    uring::turn();
 }
 
 /// Something has happened.
@@ -84,10 +85,6 @@ pub(super) fn unpark() {
         }
     });
 }
-
-/// Submits what this worker has queued and takes what is done: the io_uring driver's turn. With epoll there is
-/// nothing to do, because tokio asks the kernel itself.
-fn drive() {}
 
 impl Turns {
     /// Ends a turn, and says how long to rest.

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
 
-use super::choose::{Missing, Reactor, io_uring_available};
-use super::{affinity, turn};
+use super::choose::{Missing, Reactor};
+use super::{affinity, turn, uring};
 
 /// A task that lives and dies on its worker.
 pub type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -56,8 +56,9 @@ type Main = Box<dyn FnOnce() -> LocalFuture + Send>;
 /// What the first one says that could not.
 pub fn start(cores: &[Option<usize>], reactor: Reactor) -> Result<Vec<Ready>, StartError> {
     let mut all: Vec<Ready> = Vec::with_capacity(cores.len());
+    let ring = (reactor == Reactor::IoUring).then(uring::Settings::default);
     for (index, core) in cores.iter().enumerate() {
-        match start_one(index, *core, reactor) {
+        match start_one(index, *core, ring) {
             Ok(ready) => all.push(ready),
             Err(error) => {
                 all.into_iter().for_each(Ready::end);
@@ -92,7 +93,12 @@ impl Ready {
     }
 }
 
-fn start_one(index: usize, core: Option<usize>, reactor: Reactor) -> Result<Ready, StartError> {
+/// One of them, with a ring of its own where one is asked for.
+pub(super) fn start_one(
+    index: usize,
+    core: Option<usize>,
+    ring: Option<uring::Settings>,
+) -> Result<Ready, StartError> {
     let (report, started) = oneshot::channel();
     let (go, told) = oneshot::channel::<Main>();
     let thread = std::thread::Builder::new().name(format!("millstream-{index}")).spawn(move || {
@@ -101,13 +107,16 @@ fn start_one(index: usize, core: Option<usize>, reactor: Reactor) -> Result<Read
         {
             tracing::debug!(worker = index, core, %error, "not pinned");
         }
-        match prepare(reactor) {
+        match prepare(ring) {
             Ok(runtime) => {
                 if report.send(Ok(())).is_ok()
                     && let Ok(main) = told.blocking_recv()
                 {
                     runtime.block_on(main());
                 }
+                // First the tasks, and with them their sockets.
+                drop(runtime);
+                uring::uninstall();
             }
             Err(error) => drop(report.send(Err(error))),
         }
@@ -116,8 +125,8 @@ fn start_one(index: usize, core: Option<usize>, reactor: Reactor) -> Result<Read
     Ok(Ready { thread, go })
 }
 
-/// Makes the calling thread's runtime, and takes `reactor` into use on it.
-fn prepare(reactor: Reactor) -> Result<LocalRuntime, StartError> {
+/// Makes the calling thread's runtime, and its ring.
+fn prepare(ring: Option<uring::Settings>) -> Result<LocalRuntime, StartError> {
     // A LocalRuntime is a current-thread runtime whose every task is local: the LocalSet built in, without its
     // second queue.
     let runtime = Builder::new_current_thread()
@@ -127,9 +136,8 @@ fn prepare(reactor: Reactor) -> Result<LocalRuntime, StartError> {
         .on_thread_park(turn::park)
         .on_thread_unpark(turn::unpark)
         .build_local(LocalOptions::default())?;
-    match reactor {
-        Reactor::Epoll => {}
-        Reactor::IoUring => io_uring_available()?,
+    if let Some(settings) = ring {
+        runtime.block_on(async { uring::install(settings) }).map_err(Missing::from)?;
     }
     Ok(runtime)
 }

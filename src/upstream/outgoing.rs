@@ -149,7 +149,7 @@ mod tests {
         run(async {
             let (ours, theirs) = UnixStream::pair().expect("a pair");
             drop(theirs);
-            let mut io = Io::Plain(Conn::from_unix(ours));
+            let mut io = Io::Plain(Conn::from_unix(ours).expect("a socket"));
             let mut outgoing = begin(&mut io, b"head", &Bytes::new()).await;
             assert!(!outgoing.has_begun() && !outgoing.is_done());
             assert_eq!(outgoing.take_failure().expect("failed").kind(), io::ErrorKind::BrokenPipe);
@@ -160,7 +160,7 @@ mod tests {
     fn what_is_not_taken_at_once_follows_in_order() {
         run(async {
             let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-            let mut io = Io::Plain(Conn::from_unix(ours));
+            let mut io = Io::Plain(Conn::from_unix(ours).expect("a socket"));
             let head: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
             let body: Bytes = (1_000_000..1_500_000_u32).flat_map(u32::to_le_bytes).collect();
             let mut outgoing = begin(&mut io, &head, &body).await;
