@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::control::FLUSH_TIMEOUT;
 use crate::gateway::{Snapshot, Stack, Worker, stack};
 use crate::reactor::listener::{AcceptError, Accepted, Bound, Listener, OUT_OF_DESCRIPTORS_PAUSE};
-use crate::reactor::load::{Load, Loads};
+use crate::reactor::load::{Load, Loads, Newcomer};
 use crate::reactor::{Conn, Moving, spawn, turn};
 use crate::server::{Peer, Server, Settings};
 use crate::signal::{Phase, Signal};
@@ -142,9 +142,9 @@ async fn accept(listener: Listener, host: Host, peers: Vec<mpsc::Sender<Arriving
 /// Serves what other workers have accepted for this one.
 async fn take_over(mut inbox: mpsc::Receiver<Arriving>, host: Host) {
     while let Some((moving, peer)) = inbox.recv().await {
-        let counted = Counted::new(host.clone());
+        let (counted, newcomer) = Counted::new(host.clone());
         match Conn::arrive(moving) {
-            Ok(conn) => counted.serve(conn, peer),
+            Ok(conn) => counted.serve(newcomer, conn, peer),
             Err(error) => tracing::debug!(%peer, %error, "a connection was lost between workers"),
         }
     }
@@ -177,7 +177,8 @@ impl Host {
         let Some(permit) = permit else {
             // Ours, or the other's inbox is full: then it has enough to do.
             self.load.connection_opened();
-            return Counted::new(self.clone()).serve(conn, peer);
+            let (counted, newcomer) = Counted::new(self.clone());
+            return counted.serve(newcomer, conn, peer);
         };
         match conn.leave() {
             Ok(moving) => {
@@ -204,17 +205,19 @@ impl Host {
 struct Counted(Host);
 
 impl Counted {
-    fn new(host: Host) -> Self {
+    /// For one that the load counts already, as a newcomer.
+    fn new(host: Host) -> (Self, Newcomer) {
         host.recorder.connection_opened();
-        Self(host)
+        let newcomer = host.load.newcomer();
+        (Self(host), newcomer)
     }
 
-    /// Runs the connection, which the worker's load counts already.
-    fn serve(self, conn: Conn, peer: Peer) {
+    /// Runs the connection.
+    fn serve(self, newcomer: Newcomer, conn: Conn, peer: Peer) {
         let server = self.0.server.clone();
         drop(spawn(async move {
             let _counted = self;
-            if let Err(error) = server.serve(conn, peer).await {
+            if let Err(error) = server.serve(conn, peer, newcomer).await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
         }));

@@ -1,9 +1,10 @@
 //! How much each worker carries, and which one shall take a new connection.
 //!
 //! `SO_REUSEPORT` spreads accepts by a hash, and streams live long: chance alone makes one core carry more.
-//! So an accepted connection goes to the least loaded worker. Load is connections plus streams in flight:
-//! a connection weighs something before its first request (a burst of accepts must spread too), and one
-//! HTTP/2 connection with many streams weighs what it carries.
+//! So an accepted connection goes to the least loaded worker. Load is connections plus streams in flight, so that
+//! one HTTP/2 connection with many streams weighs what it carries. A connection counts with a stream before it has
+//! asked for one: in a burst of them, the worker that accepts has begun to serve its own while another finds those
+//! handed to it still in its inbox, and would look idle.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub struct Loads(Box<[Slot]>);
 struct Slot {
     connections: AtomicUsize,
     streams: AtomicUsize,
+    /// Connections that have not asked for anything yet.
+    newcomers: AtomicUsize,
 }
 
 /// One worker's own side of [`Loads`].
@@ -48,7 +51,9 @@ impl Loads {
 
     fn of(&self, worker: usize) -> usize {
         let slot = &self.0[worker];
-        slot.connections.load(Ordering::Relaxed) + slot.streams.load(Ordering::Relaxed)
+        slot.connections.load(Ordering::Relaxed)
+            + slot.streams.load(Ordering::Relaxed)
+            + slot.newcomers.load(Ordering::Relaxed)
     }
 
     /// The worker that shall serve a connection that `acceptor` has accepted: itself, unless another carries
@@ -59,13 +64,14 @@ impl Loads {
             .map(|worker| (worker, self.of(worker)))
             .min_by_key(|&(_, load)| load)
             .expect("at least one worker");
-        if own > load + 1 + load / 64 { least } else { acceptor }
+        if own > load + 2 + load / 64 { least } else { acceptor }
     }
 
     /// Counts a connection for a worker that will find it in its inbox, so that a burst is spread before the
     /// first of it has arrived.
     pub fn connection_sent(&self, worker: usize) {
         self.0[worker].connections.fetch_add(1, Ordering::Relaxed);
+        self.0[worker].newcomers.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -95,6 +101,11 @@ impl Load {
         self.loads.connection_sent(self.worker);
     }
 
+    /// What a connection that was just counted will ask for: weighs as much as that until it is dropped.
+    pub fn newcomer(&self) -> Newcomer {
+        Newcomer(self.clone())
+    }
+
     /// A connection is gone.
     pub fn connection_closed(&self) {
         self.loads.0[self.worker].connections.fetch_sub(1, Ordering::Relaxed);
@@ -109,6 +120,16 @@ impl Load {
     pub fn stream(&self) -> StreamGuard {
         self.loads.0[self.worker].streams.fetch_add(1, Ordering::Relaxed);
         StreamGuard(self.clone())
+    }
+}
+
+/// A connection whose first request is still to come.
+#[derive(Debug)]
+pub struct Newcomer(Load);
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.0.loads.0[self.0.worker].newcomers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -138,6 +159,23 @@ mod tests {
             let (least, most) = (counts.iter().min().expect("some"), counts.iter().max().expect("some"));
             assert!(most - least <= most / 10, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn who_has_not_asked_weighs_as_much_as_who_has() {
+        let loads = Loads::new(2);
+        let own = Load::new(Arc::clone(&loads), 0);
+        let mut streams = Vec::new();
+        for _ in 0..400 {
+            let target = loads.place(0);
+            loads.connection_sent(target);
+            if target == 0 {
+                // Served at once; what was handed over waits.
+                drop(own.newcomer());
+                streams.push(own.stream());
+            }
+        }
+        assert!((190..=210).contains(&streams.len()), "{}", streams.len());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tower::Service;
 
 use super::exchange::Inbound;
 use super::link::{Link, Peer};
-use crate::reactor::load::Load;
+use crate::reactor::load::{Load, Newcomer};
 use crate::reactor::tls::Acceptor;
 use crate::reactor::{Conn, Io};
 use crate::signal::rest::Rest;
@@ -100,17 +100,17 @@ where
         Self { service, settings, tls, load, recorder, phase }
     }
 
-    /// Serves one connection to its end. The caller has counted it in its [`Load`].
+    /// Serves one connection to its end. The caller has counted it in its [`Load`], as a newcomer.
     ///
     /// # Errors
     /// When it ended in another way than by its peer's or the process's wish.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection and cancels what runs on it.
-    pub async fn serve(self, conn: Conn, peer: Peer) -> Result<(), ConnectionError> {
+    pub async fn serve(self, conn: Conn, peer: Peer, newcomer: Newcomer) -> Result<(), ConnectionError> {
         let ready = timeout(self.settings.header_timeout, self.negotiate(conn, peer)).await;
         let (io, http2) = ready.map_err(|_| ConnectionError::HeaderTimeout)??;
-        let link = Link::new(peer, self.load.clone(), Rc::clone(&self.recorder));
+        let link = Link::new(peer, newcomer, self.load.clone(), Rc::clone(&self.recorder));
         // The rarer and larger states on the heap, so that a connection without them is not as large as with.
         if http2 { Box::pin(self.serve_http2(io, link)).await } else { self.serve_http1(io, link).await }
     }

@@ -9,7 +9,7 @@ use std::task::Waker;
 use tokio::time::Instant;
 
 use super::framing::Length;
-use crate::reactor::load::Load;
+use crate::reactor::load::{Load, Newcomer};
 use crate::telemetry::{EndReason, Recorder};
 
 /// Who is at the other end.
@@ -36,6 +36,8 @@ pub(super) struct Link {
     pub(super) peer: Peer,
     pub(super) load: Load,
     pub(super) recorder: Rc<Recorder>,
+    /// Until the first request.
+    newcomer: RefCell<Option<Newcomer>>,
     /// Requests whose answers have not ended.
     in_flight: Cell<usize>,
     /// When the last exchange ended, or the connection began.
@@ -68,11 +70,12 @@ pub(super) struct Head {
 }
 
 impl Link {
-    pub(super) fn new(peer: Peer, load: Load, recorder: Rc<Recorder>) -> Rc<Self> {
+    pub(super) fn new(peer: Peer, newcomer: Newcomer, load: Load, recorder: Rc<Recorder>) -> Rc<Self> {
         Rc::new(Self {
             peer,
             load,
             recorder,
+            newcomer: RefCell::new(Some(newcomer)),
             in_flight: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
@@ -92,6 +95,7 @@ impl Link {
     }
 
     pub(super) fn exchange_begins(&self) {
+        drop(self.newcomer.take());
         self.in_flight.set(self.in_flight.get() + 1);
         self.head_since.set(None);
     }
