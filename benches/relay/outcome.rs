@@ -29,6 +29,18 @@ pub(crate) struct Outcome {
     pub(crate) first_p50_us: Option<f64>,
     /// The same.
     pub(crate) first_p99_us: Option<f64>,
+    /// Probes whose first event did not come in time; they enter the two above with the time they were given.
+    pub(crate) late: u64,
+    /// Streams that the client left within the window: id, and when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left: Vec<(u64, u64)>,
+}
+
+impl Outcome {
+    /// What makes every other figure void.
+    pub(crate) fn unclean(&self) -> u64 {
+        self.failed + self.wrong + self.truncated
+    }
 }
 
 /// Collects an [`Outcome`].
@@ -62,6 +74,19 @@ impl Tally {
     pub(crate) fn first(&mut self, latency: u64) {
         if self.open {
             self.first.add(latency);
+        }
+    }
+
+    /// A probe's first event did not come within `patience` nanoseconds.
+    pub(crate) fn late(&mut self, patience: u64) {
+        self.first(patience);
+        self.outcome.late += u64::from(self.open);
+    }
+
+    /// The client left stream `id` in its midst.
+    pub(crate) fn left(&mut self, id: u64, at: u64) {
+        if self.open {
+            self.outcome.left.push((id, at));
         }
     }
 

@@ -29,10 +29,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` on core `cpu`, able to open `nofile` files, in a process group of its own.
-    pub(crate) fn start(name: &str, cpu: usize, nofile: u64, command: &[String]) -> Result<Self> {
+    /// Starts `command` on `place` (the first core, and how many), able to open `nofile` files, in a process group
+    /// of its own.
+    pub(crate) fn start(name: &str, place: (usize, usize), nofile: u64, command: &[String]) -> Result<Self> {
+        let (cpu, cores) = (place.0.to_string(), place.1.to_string());
         let mut child = Command::new(current_exe()?)
-            .args(["launch", "--cpu", &cpu.to_string(), "--nofile", &nofile.to_string(), "--"])
+            .args(["launch", "--cpu", &cpu, "--cores", &cores, "--nofile", &nofile.to_string(), "--"])
             .args(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -54,7 +56,7 @@ impl Process {
     pub(crate) fn role(name: &str, cpu: usize, nofile: u64, arguments: &[&str]) -> Result<Self> {
         let own = current_exe()?.to_string_lossy().into_owned();
         let command: Vec<String> = [own.as_str()].iter().chain(arguments).map(|part| (*part).to_owned()).collect();
-        Self::start(name, cpu, nofile, &command)
+        Self::start(name, (cpu, 1), nofile, &command)
     }
 
     /// The next line of its output.
@@ -80,17 +82,39 @@ impl Process {
 
     /// CPU time and memory of its whole process group.
     pub(crate) fn usage(&self) -> Usage {
-        let group = self.child.id();
-        let pids = fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
         let mut usage = Usage::default();
-        for member in pids.filter_map(|pid| Usage::of(pid, group)) {
+        for (_, member) in self.members() {
             usage.cpu_us += member.cpu_us;
             usage.rss_kib += member.rss_kib;
         }
         usage
+    }
+
+    /// The processes of its group.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (u32, Usage)> + use<> {
+        let group = self.child.id();
+        let entries = fs::read_dir("/proc").into_iter().flatten();
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter_map(move |pid| Some((pid, Usage::of(pid, group)?)))
+    }
+
+    /// Files that its process group has open.
+    pub(crate) fn files(&self) -> usize {
+        let count = |pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        self.members().map(|(pid, _)| count(pid)).sum()
+    }
+
+    /// Lets it end by itself, for at most `within`.
+    pub(crate) fn join(mut self, within: Duration) -> Result<()> {
+        self.child.stdin.take();
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        bail!("{} does not end", self.name)
     }
 }
 
@@ -140,13 +164,19 @@ impl Usage {
     }
 }
 
-/// Time that core `cpu` has spent in any process, in microseconds. What exceeds the gateway's share is somebody
-/// else's.
-pub(crate) fn core_us(cpu: usize) -> u64 {
+/// Time that `cores` cores from `cpu` on have spent in any process, in microseconds. What exceeds the gateway's
+/// share is somebody else's.
+pub(crate) fn cores_us((cpu, cores): (usize, usize)) -> u64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let name = format!("cpu{cpu} ");
-    let line = stat.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("");
+    let names: Vec<String> = (cpu..cpu + cores).map(|core| format!("cpu{core} ")).collect();
+    let lines = stat.lines().filter_map(|line| names.iter().find_map(|name| line.strip_prefix(name.as_str())));
     // user, nice, system
-    let ticks: u64 = line.split_whitespace().take(3).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let fields = lines.flat_map(|line| line.split_whitespace().take(3));
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
     ticks * 1_000_000 / clock_ticks_per_second()
+}
+
+/// Waits where nothing tells when it is over.
+pub(crate) fn pause(time: Duration) {
+    thread::sleep(time);
 }

@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use crate::run::Round;
 use crate::scenario::Scenario;
+use crate::syscalls::ALL;
 
 /// One round in one line.
 pub(crate) fn line(round: &Round) -> String {
     let outcome = &round.outcome;
     let mut text = format!(
-        "{:<13} {:<10} #{}  {:>8.0}/s  cpu {:>7} us  p50 {:>7} p99 {:>8} us  busy {:>4} load {:>3.0}%",
+        "{:<14} {:<24} #{}  {:>8.0}/s  cpu {:>7} us  p50 {:>7} p99 {:>8} us  busy {:>4} load {:>3.0}%",
         round.scenario,
         round.peer,
         round.number,
@@ -20,7 +21,7 @@ pub(crate) fn line(round: &Round) -> String {
         round.gateway_busy.map_or_else(|| "-".to_owned(), |busy| format!("{:.0}%", busy * 100.0)),
         round.load_busy * 100.0,
     );
-    if outcome.failed + outcome.wrong + outcome.truncated > 0 {
+    if outcome.unclean() > 0 {
         write!(
             text,
             "\n    NOT CLEAN: {} failed, {} wrong, {} truncated; first: {}",
@@ -34,6 +35,22 @@ pub(crate) fn line(round: &Round) -> String {
     text
 }
 
+/// The system calls of one counted round.
+pub(crate) fn calls_line(round: &Round) -> String {
+    let mut calls: Vec<(&String, &f64)> = round.calls.iter().filter(|(name, _)| *name != ALL).collect();
+    calls.sort_by(|left, right| right.1.total_cmp(left.1));
+    let named =
+        calls.iter().filter(|(_, count)| **count >= 0.005).map(|(name, count)| format!("{name} {count:.2}"));
+    format!(
+        "{:<14} {:<24} calls each: {} ({})  at {:.0}/s",
+        round.scenario,
+        round.peer,
+        number(round.calls.get(ALL).copied()),
+        named.collect::<Vec<_>>().join(", "),
+        rate(round),
+    )
+}
+
 type Column = (&'static str, fn(&Round) -> Option<f64>);
 
 const COLUMNS: &[Column] = &[
@@ -43,7 +60,15 @@ const COLUMNS: &[Column] = &[
     ("p99 us", |round| round.outcome.p99_us),
     ("first p50 us", |round| round.outcome.first_p50_us),
     ("first p99 us", |round| round.outcome.first_p99_us),
+    ("first > 10 s", |round| Some(round.outcome.late as f64).filter(|late| *late > 0.0)),
+    ("gone p50 us", |round| round.gone_p50_us),
+    ("gone p99 us", |round| round.gone_p99_us),
+    ("gone unseen", |round| round.gone_unseen.map(|count| count as f64)),
+    ("requests/s", |round| Some(round.outcome.requests as f64 / window(round))),
+    ("calls", |round| round.calls.get(ALL).copied()),
     ("idle RSS MiB", |round| round.rss_idle_kib.map(|kib| kib as f64 / 1024.0)),
+    ("RSS MiB", |round| round.rss_kib.map(|kib| kib as f64 / 1024.0)),
+    ("RSS after MiB", |round| round.rss_after_kib.map(|kib| kib as f64 / 1024.0)),
     ("KiB/stream", |round| round.kib_per_stream),
     ("gateway busy %", |round| round.gateway_busy.map(|busy| busy * 100.0)),
     ("others busy %", |round| Some(round.others_busy * 100.0)),
@@ -54,17 +79,20 @@ const COLUMNS: &[Column] = &[
 pub(crate) fn table(scenario: &Scenario, rounds: &[Round]) -> String {
     let mut peers: Vec<&str> = Vec::new();
     for round in rounds {
-        if !peers.contains(&round.peer) {
-            peers.push(round.peer);
+        if !peers.contains(&round.peer.as_str()) {
+            peers.push(&round.peer);
         }
     }
     let of = |peer: &str| -> Vec<&Round> { rounds.iter().filter(|round| round.peer == peer).collect() };
-    let mut text = format!("{}, per {} (median, least-most)\n", scenario.name, scenario.unit());
+    let mut text = format!("{}, per {} (median, least-most)\n", scenario.name, scenario.load.unit());
     write!(text, "{:<16}", "").expect(GROWS);
     for peer in &peers {
         write!(text, "{peer:>28}").expect(GROWS);
     }
     for (name, read) in COLUMNS {
+        if rounds.iter().all(|round| read(round).is_none()) {
+            continue;
+        }
         write!(text, "\n{name:<16}").expect(GROWS);
         for peer in &peers {
             let values = values(&of(peer), *read);
@@ -72,6 +100,9 @@ pub(crate) fn table(scenario: &Scenario, rounds: &[Round]) -> String {
         }
     }
     for (title, read, base, ratio) in COMPARED {
+        if peers.iter().all(|peer| peer == base || compared(&of(peer), &of(base), *read, *ratio).is_none()) {
+            continue;
+        }
         write!(text, "\n{title:<16}").expect(GROWS);
         for peer in &peers {
             let value = compared(&of(peer), &of(base), *read, *ratio);
@@ -81,7 +112,7 @@ pub(crate) fn table(scenario: &Scenario, rounds: &[Round]) -> String {
     }
     write!(text, "\n{:<16}", "not clean").expect(GROWS);
     for peer in &peers {
-        let bad = |round: &&Round| round.outcome.failed + round.outcome.wrong + round.outcome.truncated;
+        let bad = |round: &&Round| round.outcome.unclean();
         write!(text, "{:>28}", of(peer).iter().map(bad).sum::<u64>()).expect(GROWS);
     }
     text.push('\n');
@@ -134,7 +165,11 @@ fn median(values: &mut [f64]) -> Option<f64> {
 }
 
 fn rate(round: &Round) -> f64 {
-    round.outcome.units as f64 / round.outcome.window_seconds.max(f64::MIN_POSITIVE)
+    round.outcome.units as f64 / window(round)
+}
+
+fn window(round: &Round) -> f64 {
+    round.outcome.window_seconds.max(f64::MIN_POSITIVE)
 }
 
 /// Three digits or so.

@@ -50,15 +50,18 @@ impl Event {
         Self { bytes: [head, &zeros, tail].concat().into_bytes(), marks: head.len() }
     }
 
-    /// Appends the event with these marks to `out`, as one chunk of the chunked transfer coding.
+    /// Bytes of every event.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends the event with these marks to `out`.
     pub(crate) fn put(&self, marks: Marks, out: &mut Vec<u8>) {
-        put_hex(self.bytes.len(), out);
         let start = out.len() + self.marks;
         out.extend_from_slice(&self.bytes);
         put_digits(&mut out[start..start + ID], marks.id);
         put_digits(&mut out[start + ID + 1..start + ID + 1 + SEQUENCE], marks.sequence);
         put_digits(&mut out[start + MARKS - AT..start + MARKS], marks.at);
-        out.extend_from_slice(b"\r\n");
     }
 
     /// The marks of `event` if it is one of ours to the last byte.
@@ -114,6 +117,13 @@ pub(crate) enum Wish {
 }
 
 impl Wish {
+    /// The stream that it is for.
+    pub(crate) fn id(&self) -> u64 {
+        match *self {
+            Self::Paced { id, .. } | Self::Flood { id, .. } | Self::Silent { id } | Self::Unary { id, .. } => id,
+        }
+    }
+
     /// The text of the wish.
     pub(crate) fn text(&self) -> String {
         match *self {
