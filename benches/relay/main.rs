@@ -18,6 +18,7 @@ mod link;
 mod mock;
 mod outcome;
 mod peer;
+mod plot;
 mod process;
 mod report;
 mod run;
@@ -87,6 +88,12 @@ struct Wish {
     /// The gateway to measure instead of the one built with this benchmark.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_millstream"))]
     millstream: PathBuf,
+    /// Draws what JSON files hold, into this folder, instead of measuring: `--plot DIR FILE...`
+    #[arg(long, value_name = "DIR", num_args = 1)]
+    plot: Option<PathBuf>,
+    /// The JSON files to draw.
+    #[arg(requires = "plot")]
+    files: Vec<PathBuf>,
     /// Names the scenarios and ends.
     #[arg(long)]
     list: bool,
@@ -143,6 +150,7 @@ fn main() -> Result<()> {
         }
         Some(Role::Threads { listen, to }) => threads::run(listen, to),
         Some(Role::Launch { cpu, cores, nofile, command }) => launch::become_program(cpu, cores, nofile, &command),
+        None if args.wish.plot.is_some() => plot::run(&args.wish.plot.unwrap_or_default(), &args.wish.files),
         None if args.wish.list => say(&scenario::list()),
         // `cargo test --benches` starts benchmarks too; measuring there would only take time.
         None if !args.bench && args.wish.scenario.is_empty() => {

@@ -132,7 +132,12 @@ const COMPARED: &[Compared] = &[
 ];
 
 /// The median over rounds of the value against that of `base` in the same round: both saw the same machine.
-fn compared(rounds: &[&Round], base: &[&Round], read: fn(&Round) -> Option<f64>, ratio: bool) -> Option<f64> {
+pub(crate) fn compared(
+    rounds: &[&Round],
+    base: &[&Round],
+    read: fn(&Round) -> Option<f64>,
+    ratio: bool,
+) -> Option<f64> {
     let pair = |round: &&Round| {
         let base = base.iter().find(|base| base.number == round.number)?;
         let (value, base) = (read(round)?, read(base)?);
@@ -157,7 +162,7 @@ fn spread(values: &[f64]) -> String {
 }
 
 /// Sorts `values`; the middle one, or the mean of the middle two.
-fn median(values: &mut [f64]) -> Option<f64> {
+pub(crate) fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     let lower = *values.get((values.len() - 1) / 2)?;
