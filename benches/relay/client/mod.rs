@@ -106,14 +106,13 @@ impl Client<'_> {
                 self.open_probe()?;
             }
             self.turn(1_000_000)?;
-            if self.opened < total {
-                continue;
-            }
-            let opened_at = *opened_at.get_or_insert_with(now);
             let begun =
                 self.lines.iter().flat_map(|line| &line.streams).filter(|stream| stream.begun).count() as u64;
-            if begun >= total || self.load.background && now() - opened_at > BACKGROUND_NS {
-                return Ok(());
+            if self.opened == total {
+                let opened_at = *opened_at.get_or_insert_with(now);
+                if begun == total || self.load.background && now() - opened_at > BACKGROUND_NS {
+                    return Ok(());
+                }
             }
             if elapsed > RAMP_NS {
                 bail!("only {begun} of {total} streams began within a minute");

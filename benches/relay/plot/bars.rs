@@ -40,8 +40,8 @@ const HEAD: f64 = 34.0;
 impl Bars {
     pub(super) fn draw(&self) -> String {
         let bars = || self.groups.iter().flat_map(|group| &group.bars);
-        let ticks = linear_ticks(bars().map(|bar| bar.most).fold(0.0, f64::max));
-        let end = ticks.last().copied().unwrap_or(1.0).max(f64::MIN_POSITIVE);
+        let end = bars().map(|bar| bar.most).fold(f64::MIN_POSITIVE, f64::max);
+        let ticks = linear_ticks(end);
         let rows = bars().count() as f64 * PITCH + self.groups.len() as f64 * HEAD;
         let height = TOP + rows + BOTTOM;
         let x = |value: f64| LEFT + value / end * (WIDTH - LEFT - RIGHT);

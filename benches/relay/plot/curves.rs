@@ -41,6 +41,10 @@ const TOP: f64 = 56.0;
 const BOTTOM: f64 = 64.0;
 /// From line to line of the legend.
 const LEGEND: f64 = 22.0;
+/// From curve to curve, so that ranges at one load do not lie on each other.
+const ASIDE: f64 = 1.8;
+/// From the first and last load to the edges.
+const INSET: f64 = 14.0;
 /// Less than this between two texts of the horizontal axis, and they touch.
 const TEXT_GAP: f64 = 44.0;
 
@@ -52,7 +56,7 @@ impl Curves {
         }
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let (right, foot) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-        let x = Decades::over(points().map(|point| point.x), LEFT, right);
+        let x = Decades::over(points().map(|point| point.x), LEFT + INSET, right - INSET);
         let limits = self.limit.iter().map(|(limit, _)| *limit);
         let heights = points().flat_map(|point| [point.least, point.most]).chain(limits);
         let y = Decades::over(heights.collect::<Vec<_>>().into_iter(), foot, TOP);
@@ -62,8 +66,11 @@ impl Curves {
             svg.line((LEFT, y.at(*limit)), (right, y.at(*limit)), "limit");
             svg.text(LEFT + 8.0, y.at(*limit) + 16.0, Anchor::Start, "value", name);
         }
-        for (at, line) in self.lines.iter().enumerate() {
-            let places: Vec<(f64, f64)> = line.points.iter().map(|point| (x.at(point.x), y.at(point.y))).collect();
+        // The first one on top of the others.
+        for (at, line) in self.lines.iter().enumerate().rev() {
+            let aside = (at as f64 - (self.lines.len() as f64 - 1.0) / 2.0) * ASIDE;
+            let place = |point: &Point| (x.at(point.x) + aside, y.at(point.y));
+            let places: Vec<(f64, f64)> = line.points.iter().map(place).collect();
             svg.path(&places, &line.peer);
             for (point, place) in line.points.iter().zip(&places) {
                 svg.range(place.0, (y.at(point.most), y.at(point.least)), &line.peer);

@@ -77,11 +77,13 @@ fn candidates() -> impl Iterator<Item = f64> {
     (-3..10).flat_map(|power| STEPS.map(|step| step * 10_f64.powi(power)))
 }
 
-/// Round steps from 0 to beyond `most`, about five.
+/// Round steps from 0 to `most` or a little less, about five.
 pub(super) fn linear_ticks(most: f64) -> Vec<f64> {
-    let step = candidates().find(|step| most / step <= 6.0).unwrap_or_else(|| most.max(1.0));
+    let step = candidates().find(|step| most / step <= 7.0).unwrap_or(most);
     let mut ticks = vec![0.0];
-    while ticks.last().is_some_and(|last| *last < most) {
+    while let Some(last) = ticks.last().copied()
+        && last + step <= most
+    {
         ticks.push(step * ticks.len() as f64);
     }
     ticks

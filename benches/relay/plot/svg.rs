@@ -9,7 +9,7 @@ const COLOURS: &[(&str, &str)] = &[
     ("millstream-epoll", "#12a57a"),
     ("millstream-uring", "#9162e4"),
     ("millstream", "#2f80ed"),
-    ("nginx", "#8b929b"),
+    ("nginx", "#7a828d"),
     ("haproxy", "#cf8a00"),
     ("envoy-h2", "#e98aa8"),
     ("envoy", "#d64550"),
@@ -94,7 +94,11 @@ impl Svg {
         for (at, (x, y)) in points.iter().enumerate() {
             write!(d, "{}{x:.1} {y:.1}", if at == 0 { "M" } else { " L" }).expect(GROWS);
         }
-        let dash = if is_variant(peer) { " stroke-dasharray=\"6 4\"" } else { "" };
+        let dash = match peer {
+            "direct" => " stroke-dasharray=\"2 3\"",
+            peer if is_variant(peer) => " stroke-dasharray=\"6 4\"",
+            _ => "",
+        };
         let stroke = colour(peer);
         writeln!(self.body, "<path d=\"{d}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"2.2\"{dash}/>")
             .expect(GROWS);
