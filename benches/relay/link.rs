@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, StreamOwned};
 
 /// How long connecting and the handshake of TLS may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,27 +77,15 @@ impl Link {
         !matches!(self, Self::Plain(_))
     }
 
-    /// Writes as much of `output` as the socket takes.
+    /// Writes as much of `output` as the socket takes. It never reads: what a handshake reads along with its own
+    /// bytes would lie in TLS, and epoll would not tell of it.
     pub(crate) fn flush(&mut self, output: &mut Vec<u8>) -> io::Result<()> {
-        while !output.is_empty() {
-            let wrote = match self {
-                Self::Plain(socket) => socket.write(output),
-                Self::Client(stream) => stream.write(output),
-                Self::Server(stream) => stream.write(output),
-            };
-            match wrote {
-                Ok(written) if written == output.len() => output.clear(),
-                Ok(written) => drop(output.drain(..written)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        let rest = match self {
-            Self::Plain(_) => Ok(()),
-            Self::Client(stream) => stream.flush(),
-            Self::Server(stream) => stream.flush(),
+        let done = match self {
+            Self::Plain(socket) => write_all(output, |bytes| socket.write(bytes)),
+            Self::Client(stream) => write_tls(&mut stream.conn, &mut stream.sock, output),
+            Self::Server(stream) => write_tls(&mut stream.conn, &mut stream.sock, output),
         };
-        rest.or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) })
+        done.or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) })
     }
 
     /// Whether bytes that were written wait within for room in the socket.
@@ -108,4 +96,28 @@ impl Link {
             Self::Server(stream) => stream.conn.wants_write(),
         }
     }
+}
+
+fn write_tls<S>(conn: &mut ConnectionCommon<S>, socket: &mut TcpStream, output: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        while conn.wants_write() {
+            conn.write_tls(socket)?;
+        }
+        if output.is_empty() {
+            return Ok(());
+        }
+        // Takes as much as may wait in it, and there is room now.
+        let taken = conn.writer().write(output)?;
+        output.drain(..taken);
+    }
+}
+
+fn write_all(output: &mut Vec<u8>, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+    while !output.is_empty() {
+        match write(output)? {
+            written if written == output.len() => output.clear(),
+            written => drop(output.drain(..written)),
+        }
+    }
+    Ok(())
 }

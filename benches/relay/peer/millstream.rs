@@ -69,10 +69,10 @@ pin = false
 name = "bench"
 sha256 = "{digest}"
 requests_per_minute = 1000000000
-streams = 100000
+streams = {permits}
 
 [limits]
-streams = 100000
+streams = {permits}
 
 [[upstreams]]
 name = "mock"
@@ -95,6 +95,8 @@ access = false
             workers = place.cores,
             build = self.lines(),
             upstream = place.upstream,
+            // In a soak a permit that is not given back is missed soon: streams are refused.
+            permits = if place.load.total.is_some() { 4 * place.load.streams } else { 100_000 },
             // A soak waits until unused connections are closed.
             idle = if place.load.total.is_some() { "5s" } else { "55s" },
             protocol = if place.load.h2_upstream { "http2" } else { "http1" },

@@ -11,8 +11,8 @@ const COLOURS: &[(&str, &str)] = &[
     ("millstream", "#2f80ed"),
     ("nginx", "#7a828d"),
     ("haproxy", "#cf8a00"),
-    ("envoy-h2", "#e98aa8"),
-    ("envoy", "#d64550"),
+    ("envoy-h2", "#e08ec4"),
+    ("envoy", "#b03a8c"),
     ("threads-25", "#d64550"),
     ("direct", "#a9aeb5"),
 ];
