@@ -148,13 +148,13 @@ fn rounds(wish: &Wish, scenario: &Scenario, peers: &[Peer], tracer: Option<Trace
 
 /// A mock and a gateway that run, and the folder with their files.
 pub(crate) struct Stage {
-    /// Holds the files as long as they may be read.
-    pub(crate) dir: TempDir,
-    certificates: Option<Certificates>,
+    /// The gateway, which ends first.
+    pub(crate) gateway: Running,
     /// The mock.
     pub(crate) mock: Process,
-    /// The gateway.
-    pub(crate) gateway: Running,
+    certificates: Option<Certificates>,
+    /// Goes last, when nobody writes into it any more.
+    dir: TempDir,
 }
 
 impl Stage {
@@ -177,7 +177,7 @@ impl Stage {
             load,
             certificates: certificates.as_ref(),
         })?;
-        Ok(Self { dir, certificates, mock, gateway })
+        Ok(Self { gateway, mock, certificates, dir })
     }
 
     /// Starts the client.
@@ -221,6 +221,7 @@ fn measure(wish: &Wish, scenario: &Scenario, peer: Peer, number: u32, tracer: Op
     let window_us = outcome.window_seconds * 1e6;
     let cpu = after.zip(before).map(|(after, before)| after.cpu_us.saturating_sub(before.cpu_us) as f64);
     let room_us = window_us * wish.gateway_cores as f64;
+    let each_second = outcome.units.max(1) as f64 / outcome.window_seconds;
     let grown = |now: Usage, idle: Usage| now.rss_kib.saturating_sub(idle.rss_kib) as f64;
     let mut round = Round {
         scenario: scenario.name.clone(),
@@ -235,7 +236,7 @@ fn measure(wish: &Wish, scenario: &Scenario, peer: Peer, number: u32, tracer: Op
         rss_idle_kib: idle.map(|usage| usage.rss_kib),
         rss_kib: after.map(|usage| usage.rss_kib),
         kib_per_stream: after.zip(idle).map(|(now, idle)| grown(now, idle) / load.streams.max(1) as f64),
-        calls: calls.into_iter().map(|(name, count)| (name, count as f64 / outcome.units.max(1) as f64)).collect(),
+        calls: calls.into_iter().map(|(name, rate)| (name, rate / each_second)).collect(),
         outcome,
         ..Round::default()
     };

@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::{Process, pause};
-
-/// How long a tracer is given until it counts.
-const ATTACH: Duration = Duration::from_millis(500);
+use crate::process::Process;
+use crate::wire::now;
 
 /// The calls that are told by name where `perf` counts; the others are in the sum alone.
 const NAMED: &[&str] = &[
@@ -77,6 +74,8 @@ pub(crate) struct Counting {
     tracer: Tracer,
     child: Child,
     file: String,
+    /// When it began, give or take the hundredth of a window that it takes to attach.
+    since: u64,
 }
 
 impl Counting {
@@ -99,19 +98,19 @@ impl Counting {
         };
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.with_context(|| format!("start {}", tracer.name()))?;
-        pause(ATTACH);
-        Ok(Self { tracer, child, file })
+        Ok(Self { tracer, child, file, since: now() })
     }
 
-    /// Ends it; the calls by name.
-    pub(crate) fn end(mut self) -> Result<BTreeMap<String, u64>> {
+    /// Ends it; the calls in a second, by name.
+    pub(crate) fn end(mut self) -> Result<BTreeMap<String, f64>> {
+        let seconds = (now() - self.since) as f64 / 1e9;
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no tracer")?;
         kill_process(pid, Signal::INT)?;
         self.child.wait()?;
         let text = fs::read_to_string(&self.file)?;
         let calls = if self.tracer == Tracer::Perf { perf_table(&text) } else { strace_table(&text) };
         ensure!(!calls.is_empty(), "{} counted nothing", self.tracer.name());
-        Ok(calls)
+        Ok(calls.into_iter().map(|(name, count)| (name, count as f64 / seconds)).collect())
     }
 }
 
