@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// Replaces this process by `command`, on `cores` cores from `cpu` on and with at least `nofile` file descriptors. Comes back only
-/// with an error.
+/// Replaces this process by `command`, on `cores` cores from `cpu` on and with at least `nofile` file descriptors.
+/// Comes back only with an error.
 pub(crate) fn become_program(cpu: usize, cores: usize, nofile: u64, command: &[String]) -> Result<()> {
     let hard = getrlimit(Resource::Nofile).maximum;
     if hard.is_some_and(|hard| hard < nofile) {

@@ -6,6 +6,7 @@ use crate::histogram::Histogram;
 
 /// Counts and latencies of one run. Latencies are of the steady window, failures of the whole run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Outcome {
     /// Length of the window.
     pub(crate) window_seconds: f64,
@@ -32,7 +33,7 @@ pub(crate) struct Outcome {
     /// Probes whose first event did not come in time; they enter the two above with the time they were given.
     pub(crate) late: u64,
     /// Streams that the client left within the window: id, and when.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) left: Vec<(u64, u64)>,
 }
 

@@ -200,8 +200,8 @@ fn paced_family(name: &str) -> Option<Load> {
 
 fn first_family(name: &str) -> Option<Load> {
     let count = name.strip_prefix("first-")?.parse().ok()?;
-    // Answers of forty seconds, as long ones are; so slow that 8,000 of them do not fill a core, because waiting for
-    // each other is what shall be seen.
+    // Answers of forty seconds, as long ones are; so slow that 8,000 of them do not fill a core, because waiting
+    // for each other is what shall be seen.
     Some(Load { probe: Probe::Fresh, background: true, ..streams(count, 2.0, 80) })
 }
 

@@ -22,6 +22,9 @@ use scale::Unit;
 /// Added latency below this is not told from none.
 const ADDED_LEAST_US: f64 = 10.0;
 
+/// Fewer than this are no curve.
+const RATES_LEAST: usize = 3;
+
 /// What is read from a round.
 type Read = fn(&Round) -> Option<f64>;
 
@@ -75,16 +78,20 @@ fn spread(rounds: &[&Round], read: Read) -> Option<(f64, f64, f64)> {
     Some((middle, *values.first()?, *values.last()?))
 }
 
-/// Whether a load is one of a row of rates, which is drawn as a curve.
-fn is_swept(round: &Round) -> bool {
-    round.scenario.strip_prefix("paced-").is_some_and(|rest| rest.contains('x'))
+/// The rounds of `sweep`, if there are enough rates for a curve.
+fn swept(all: &[Round]) -> Vec<&Round> {
+    let rounds: Vec<&Round> = all.iter().filter(|round| round.scenario.starts_with("paced-1000x")).collect();
+    if names(&rounds, |round| &round.scenario).len() < RATES_LEAST { Vec::new() } else { rounds }
 }
 
 /// CPU by load and peer.
 fn cpu_bars(all: &[Round], unit: &str) -> Option<String> {
+    let curves = swept(all);
     let fits = |round: &&Round| {
         let request = round.scenario == "unary";
-        let drawn_elsewhere = is_swept(round) || round.scenario.contains("first-");
+        let in_curve = curves.iter().any(|swept| swept.scenario == round.scenario);
+        // Of so few events that figures for each say nothing.
+        let drawn_elsewhere = in_curve || round.scenario.contains("first-") || round.streams == 0;
         !drawn_elsewhere && request == (unit == "request") && round.cpu_us_per_unit.is_some()
     };
     let rounds: Vec<&Round> = all.iter().filter(fits).collect();
@@ -131,10 +138,6 @@ fn lines(rounds: &[&Round], x: Read, read: impl Fn(&[&Round]) -> Option<Point>) 
 /// Events that all streams of a load shall have in a second.
 fn asked_rate(round: &Round) -> Option<f64> {
     Some(round.streams as f64 * round.rate?)
-}
-
-fn swept(all: &[Round]) -> Vec<&Round> {
-    all.iter().filter(|round| is_swept(round)).collect()
 }
 
 fn load_cpu(all: &[Round]) -> Option<String> {
