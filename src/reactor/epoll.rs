@@ -211,6 +211,10 @@ impl Socket {
         }
     }
 
+    pub(super) fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        act(self.as_fd())
+    }
+
     fn as_fd(&self) -> BorrowedFd<'_> {
         either!(self, stream => stream.as_fd())
     }

@@ -10,6 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::exchange::Exchange;
 use crate::reactor::spawn;
 use crate::signal::alarm::Alarm;
@@ -69,7 +71,7 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
         let (Some(since), Some(timeout)) = (exchange.blocked_since.get(), *this.timeout) else {
             return Poll::Pending;
         };
-        ready!(this.alarm.poll(cx, since + timeout));
+        ready!(this.alarm.poll(cx, since + timeout, Instant::now()));
         exchange.cut(EndReason::SlowReader);
         Poll::Ready(())
     }

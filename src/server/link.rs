@@ -139,9 +139,9 @@ impl Link {
         self.stalled_since.get()
     }
 
-    pub(super) fn frame_taken(&self, now: Instant) {
+    pub(super) fn frame_taken(&self) {
         if self.unflushed_since.get().is_none() {
-            self.unflushed_since.set(Some(now));
+            self.unflushed_since.set(Some(Instant::now()));
         }
     }
 

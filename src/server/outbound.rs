@@ -26,6 +26,11 @@ impl<B> Outbound<B> {
     pub(super) fn new(body: B, exchange: Rc<Exchange>) -> Self {
         Self { body, exchange }
     }
+
+    /// The body, and what keeps its exchange in flight.
+    pub(super) fn into_parts(self) -> (B, Rc<Exchange>) {
+        (self.body, self.exchange)
+    }
 }
 
 impl<B: Rest> Rest for Outbound<B> {
@@ -43,9 +48,8 @@ impl<B: Body<Data = Bytes>> Body for Outbound<B> {
         this.exchange.blocked_since.set(None);
         let frame = ready!(this.body.poll_frame(cx));
         if matches!(frame, Some(Ok(_))) {
-            let now = Instant::now();
-            this.exchange.blocked_since.set(Some(now));
-            this.exchange.link.frame_taken(now);
+            this.exchange.blocked_since.set(Some(Instant::now()));
+            this.exchange.link.frame_taken();
         }
         Poll::Ready(frame)
     }

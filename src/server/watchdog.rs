@@ -61,7 +61,7 @@ impl Watchdog {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, http2: bool) -> Poll<Result<(), ConnectionError>> {
         self.link.turn_ended();
         let Some((at, what)) = self.deadline(http2) else { return Poll::Pending };
-        ready!(self.alarm.poll(cx, at));
+        ready!(self.alarm.poll(cx, at, Instant::now()));
         if matches!(what, Err(ConnectionError::SlowReader)) {
             self.link.cut(EndReason::SlowReader);
         }

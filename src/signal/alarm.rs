@@ -2,11 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
-
-use super::bell::Bell;
 
 /// Waits for an instant that is named anew at each poll.
 ///
@@ -15,35 +14,39 @@ use super::bell::Bell;
 #[derive(Debug, Default)]
 pub struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// When the timer goes off. Here and not only in it, so that a look costs no cache line.
-    set_for: Option<Instant>,
-    bell: Bell,
+    /// When the timer goes off and whom it wakes, if it was polled to its rest. Here and not only in it, so that
+    /// a look before then costs no cache line.
+    set_for: Option<(Instant, Waker)>,
 }
 
 impl Alarm {
-    /// Ready with the time of day when `at` has come.
-    pub fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<Instant> {
+    /// Ready with the time of day when `at` has come. `now` is the time of day, which may be a little old.
+    pub fn poll(&mut self, cx: &mut Context<'_>, at: Instant, mut now: Instant) -> Poll<Instant> {
         loop {
-            if self.set_for.is_none_or(|set_for| set_for > at) {
-                self.set(at);
+            if let Some((set_for, waker)) = &self.set_for
+                && *set_for <= at
+                && now < *set_for
+                && waker.will_wake(cx.waker())
+            {
+                return Poll::Pending;
             }
-            let Some(sleep) = &mut self.sleep else { return Poll::Pending };
-            ready!(self.bell.poll(cx, |cx| sleep.as_mut().poll(cx)));
-            let now = Instant::now();
+            let due = self.set_for.take().map_or(at, |(set_for, _)| set_for.min(at));
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if sleep.deadline() != due {
+                sleep.as_mut().reset(due);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                // A task that has used up its turn gets 'pending' from everything, and is woken again by itself.
+                if has_budget_remaining() {
+                    self.set_for = Some((due, cx.waker().clone()));
+                }
+                return Poll::Pending;
+            }
+            now = Instant::now();
             if now >= at {
                 return Poll::Ready(now);
             }
-            self.set(at);
         }
-    }
-
-    fn set(&mut self, at: Instant) {
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.sleep = Some(Box::pin(sleep_until(at))),
-        }
-        self.set_for = Some(at);
-        self.bell.disturb();
     }
 }
 
@@ -59,14 +62,18 @@ mod tests {
         let mut alarm = Alarm::default();
         let start = Instant::now();
         let mut at = start + Duration::from_secs(10);
-        let first = poll_fn(|cx| Poll::Ready(alarm.poll(cx, at))).await;
+        let first = poll_fn(|cx| Poll::Ready(alarm.poll(cx, at, Instant::now()))).await;
         assert!(first.is_pending());
         at = start + Duration::from_secs(25);
-        let rung = poll_fn(|cx| alarm.poll(cx, at)).await;
+        let rung = poll_fn(|cx| alarm.poll(cx, at, Instant::now())).await;
         assert_eq!(rung, start + Duration::from_secs(25), "put off");
         at = start + Duration::from_mins(1);
-        assert!(poll_fn(|cx| Poll::Ready(alarm.poll(cx, at))).await.is_pending());
+        assert!(poll_fn(|cx| Poll::Ready(alarm.poll(cx, at, Instant::now()))).await.is_pending());
         at = start + Duration::from_secs(30);
-        assert_eq!(poll_fn(|cx| alarm.poll(cx, at)).await, start + Duration::from_secs(30), "brought forward");
+        assert_eq!(
+            poll_fn(|cx| alarm.poll(cx, at, Instant::now())).await,
+            start + Duration::from_secs(30),
+            "brought forward"
+        );
     }
 }

@@ -99,9 +99,9 @@ impl Timers {
     }
 
     /// Waits for the next deadline, for ever if there is none.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Instant, Due)> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<(Instant, Due)> {
         let Some((at, due)) = self.next() else { return Poll::Pending };
-        self.alarm.poll(cx, at).map(|now| (now, due))
+        self.alarm.poll(cx, at, now).map(|now| (now, due))
     }
 
     /// The next deadline. While the first token is waited for, its own clock stands in for the idle one.

@@ -47,6 +47,8 @@ pub(super) struct Link {
     ahead: Bytes,
     /// Whether anything so far forbids another exchange.
     reusable: bool,
+    /// The answer is a stream, and has begun.
+    streams: bool,
     idle_since: Instant,
     /// Last, so that the socket is closed before its permit is free.
     lease: Lease,
@@ -60,6 +62,7 @@ impl Link {
             incoming: Incoming::Ended,
             ahead: Bytes::new(),
             reusable: true,
+            streams: false,
             idle_since: Instant::now(),
             lease,
         })
@@ -81,6 +84,7 @@ impl Link {
     ) -> Result<Response<Body>, SendError> {
         self.lease.set(ConnectionState::Active);
         self.io.conn().urgent(true);
+        self.streams = false;
         let mut begun = false;
         let mut reading = Reading::default();
         let answer = poll_fn(|cx| {
@@ -166,9 +170,12 @@ impl Link {
         }
         loop {
             if !self.ahead.is_empty() {
-                if self.incoming.is_stream() && !self.incoming.is_over() {
+                if !self.streams && self.incoming.is_stream() && !self.incoming.is_over() {
+                    self.streams = true;
+                    let conn = self.io.conn();
                     // Its chunks are what a rest of the worker gathers.
-                    self.io.conn().urgent(false);
+                    conn.urgent(false);
+                    conn.delay_acknowledgements();
                 }
                 return Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.ahead)))));
             }

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -104,6 +104,10 @@ impl Socket {
         socket.with(Core::begin_connect);
         poll_fn(|cx| socket.with(|core, key| core.poll_connect(key, cx))).await?;
         Ok(socket)
+    }
+
+    pub(in crate::reactor) fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        self.with(|core, key| act(core.entry(key).fd.as_fd()))
     }
 
     pub(in crate::reactor) fn urgent(&self, urgent: bool) {

@@ -198,12 +198,14 @@ where
             this.last = Last::broken(Error::new(Kind::Drained, "the gateway is stopping"));
         }
         loop {
+            let mut now = None;
             if matches!(this.last, Last::Nothing) && this.out.is_empty() {
-                this.pull(cx);
+                now = this.pull(cx);
             }
             if let Some(bytes) = this.out.pop() {
                 let nothing_more = this.silent && this.out.is_empty() && matches!(this.last, Last::Nothing);
-                this.at_rest = nothing_more && this.timers.poll(cx).is_pending();
+                let now = now.unwrap_or_else(Instant::now);
+                this.at_rest = nothing_more && this.timers.poll(cx, now).is_pending();
                 return this.send(bytes);
             }
             if !matches!(this.last, Last::Nothing) {
@@ -228,8 +230,8 @@ where
     U::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// Takes from the source what is ready, up to a bound. Ends with something to send, with `last` set, or
-    /// with the task to be woken.
-    fn pull(&mut self, cx: &mut Context<'_>) {
+    /// with the task to be woken. The time of day, if it was looked up.
+    fn pull(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
         let events_before = self.events.count();
         let mut turns = 0;
         while !self.out.is_full() && matches!(self.last, Last::Nothing) {
@@ -249,8 +251,8 @@ where
             }
         }
         if self.silent && turns == 1 && self.timers.is_upstream_silent() {
-            // Polled in vain, as a body is after each chunk: nothing has changed since the last time.
-            return;
+            // Polled in vain: nothing has changed since the last time.
+            return None;
         }
         let now = Instant::now();
         if matches!(self.last, Last::Nothing)
@@ -271,6 +273,7 @@ where
                 self.timers.last_word_said();
             }
         }
+        Some(now)
     }
 
     fn take(&mut self, read: Read) {
@@ -324,7 +327,7 @@ where
     /// Waits for the next clock. A comment to send, or `None` when `last` has been set.
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
-            let (now, due) = ready!(self.timers.poll(cx));
+            let (now, due) = ready!(self.timers.poll(cx, Instant::now()));
             if due != Due::KeepAlive {
                 self.last = Last::broken_by(due);
                 return Poll::Ready(None);
