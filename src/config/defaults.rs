@@ -111,8 +111,10 @@ pub(super) const HANDSHAKE_TIMEOUT: Clock = Clock { default: s(5), least: ms(10)
 pub(super) const UPSTREAM_IDLE_TIMEOUT: Clock = Clock { default: s(55), least: s(1), most: DAY };
 /// `upstreams.lifetime_max`: so that a provider's move to new addresses is followed.
 pub(super) const LIFETIME_MAX: Clock = Clock { default: s(600), least: s(1), most: DAY };
-/// `upstreams.receive_buffer`: bounds what a stalled stream holds in the kernel.
-pub(super) const RECEIVE_BUFFER: Setting<usize> = Setting { default: 64 * KIB, least: 4 * KIB, most: 16 * MIB };
+/// `upstreams.receive_buffer`: bounds what a stalled stream holds in the kernel. A window begins at 64 KiB, and a
+/// buffer just as large shrinks it with every chunk that lies unread: the kernel then acknowledges when the chunk is
+/// read instead of when it comes, which costs the reader a tenth of its time.
+pub(super) const RECEIVE_BUFFER: Setting<usize> = Setting { default: 96 * KIB, least: 4 * KIB, most: 16 * MIB };
 /// `upstreams.include_usage`: without it a stream's tokens could not be counted.
 pub(super) const INCLUDE_USAGE: bool = true;
 

@@ -176,10 +176,9 @@ impl Conn {
         }
     }
 
-    /// Tells the kernel that nothing will be said here for a while but acknowledgements, and that those can wait
-    /// for the next segment or two (`TCP_QUICKACK` off). It believes that until it has waited 40 ms for one in
-    /// vain, so streams of few chunks a second are not concerned. Otherwise it sends one for each small segment that
-    /// is read, which is an eighth of what relaying a chunk costs.
+    /// Tells the kernel that acknowledgements can wait for the next segment (`TCP_QUICKACK` off). It believes that
+    /// until it has waited 40 ms for one in vain, so streams of few chunks a second are not concerned. On a
+    /// connection that is used for the first time it sends twice as many otherwise, one for each small segment.
     pub fn delay_acknowledgements(&self) {
         let delayed = match &self.driver {
             Driver::Epoll(socket) => socket.with_fd(|fd| set_tcp_quickack(fd, false)),
