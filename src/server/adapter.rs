@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -137,12 +137,11 @@ fn asks_to_close(headers: &HeaderMap) -> bool {
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
-/// Whether it has a body that comes as it comes.
+/// Whether it has a body that comes as it comes. One whose length is known is over soon, and costs less to leave to
+/// hyper than to set hyper aside for.
 fn is_stream<B: Body<Data = Bytes>>(response: &Response<B>) -> bool {
-    let status = response.status();
+    let (status, body) = (response.status(), response.body());
     let may_have_body = status.is_success() || status.is_client_error() || status.is_server_error();
-    may_have_body
-        && status != 204
-        && !response.body().is_end_stream()
-        && response.body().size_hint().exact().is_none()
+    let has_length = body.size_hint().exact().is_some() || response.headers().contains_key(CONTENT_LENGTH);
+    may_have_body && status != 204 && !body.is_end_stream() && !has_length
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use http::response::Parts;
 use tokio::time::Instant;
 
-/// Appends status line and headers. With `chunked` the transfer coding too.
-pub(super) fn write(buffer: &mut Vec<u8>, head: &Parts, chunked: bool) {
+/// Appends the head of an answer in chunks.
+pub(super) fn write(buffer: &mut Vec<u8>, head: &Parts) {
     buffer.extend_from_slice(b"HTTP/1.1 ");
     buffer.extend_from_slice(head.status.as_str().as_bytes());
     buffer.push(b' ');
@@ -16,9 +16,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, head: &Parts, chunked: bool) {
     for (name, value) in &head.headers {
         line(buffer, name.as_str(), value.as_bytes());
     }
-    if chunked {
-        line(buffer, "transfer-encoding", b"chunked");
-    }
+    line(buffer, "transfer-encoding", b"chunked");
     if !head.headers.contains_key(http::header::DATE) {
         date(|date| line(buffer, "date", date));
     }
@@ -66,27 +64,23 @@ mod tests {
 
     #[test]
     fn a_head_has_its_status_its_headers_its_framing_and_a_date() {
-        for (chunked, framing) in [(true, "transfer-encoding: chunked\r\n"), (false, "")] {
-            let mut response = Response::builder().status(418).body(()).expect("a response");
-            response.headers_mut().append("x-a", HeaderValue::from_static("1"));
-            response.headers_mut().append("x-a", HeaderValue::from_static("2"));
-            let mut written = Vec::new();
-            write(&mut written, &response.into_parts().0, chunked);
-            let written = String::from_utf8(written).expect("text");
-            let (before, date) = written.split_once("date: ").expect("a date");
-            assert_eq!(before, format!("HTTP/1.1 418 I'm a teapot\r\nx-a: 1\r\nx-a: 2\r\n{framing}"));
-            assert!(
-                httpdate::parse_http_date(date.trim_end()).is_ok() && date.ends_with(" GMT\r\n\r\n"),
-                "{date}"
-            );
-        }
+        let mut response = Response::builder().status(418).body(()).expect("a response");
+        response.headers_mut().append("x-a", HeaderValue::from_static("1"));
+        response.headers_mut().append("x-a", HeaderValue::from_static("2"));
+        let mut written = Vec::new();
+        write(&mut written, &response.into_parts().0);
+        let written = String::from_utf8(written).expect("text");
+        let (before, date) = written.split_once("date: ").expect("a date");
+        let expected = "HTTP/1.1 418 I'm a teapot\r\nx-a: 1\r\nx-a: 2\r\ntransfer-encoding: chunked\r\n";
+        assert_eq!(before, expected);
+        assert!(httpdate::parse_http_date(date.trim_end()).is_ok() && date.ends_with(" GMT\r\n\r\n"), "{date}");
     }
 
     #[test]
     fn an_upstreams_date_is_kept() {
         let response = Response::builder().header("date", "Mon, 01 Jan 2024 00:00:00 GMT").body(());
         let mut written = Vec::new();
-        write(&mut written, &response.expect("a response").into_parts().0, true);
+        write(&mut written, &response.expect("a response").into_parts().0);
         assert_eq!(String::from_utf8_lossy(&written).matches("date").count(), 1);
     }
 

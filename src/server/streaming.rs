@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::CONNECTION;
 use http::response::Parts;
 use http::{HeaderValue, Response};
 use http_body::Body;
@@ -50,7 +50,6 @@ pub(super) struct Streaming<B> {
     link: Rc<Link>,
     /// Until it has been written.
     head: Option<Box<Parts>>,
-    framing: Framing,
     socket: Socket,
     /// What the socket has not taken.
     rest: Bytes,
@@ -60,14 +59,6 @@ pub(super) struct Streaming<B> {
     is_last: bool,
     /// Last, so that the exchange is over when its body is gone.
     _exchange: Rc<Exchange>,
-}
-
-/// How the client finds the end of the answer.
-#[derive(Clone, Copy, Debug)]
-enum Framing {
-    Chunked,
-    /// So many bytes to come.
-    Length(u64),
 }
 
 /// How much of what is ready was gathered.
@@ -85,13 +76,11 @@ where
     pub(super) fn new(socket: Socket, response: Response<Outbound<B>>) -> Self {
         let (head, body) = response.into_parts();
         let (body, exchange) = body.into_parts();
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
             body,
             link: Rc::clone(&exchange.link),
             is_last: head.headers.contains_key(CONNECTION),
             head: Some(Box::new(head)),
-            framing: length.map_or(Framing::Chunked, Framing::Length),
             socket,
             rest: Bytes::new(),
             is_flushed: true,
@@ -146,7 +135,7 @@ where
     /// What is ready of the answer, up to a bound.
     fn gather(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Result<Gathered, ConnectionError> {
         if let Some(parts) = self.head.take() {
-            head::write(buffer, &parts, matches!(self.framing, Framing::Chunked));
+            head::write(buffer, &parts);
         }
         while buffer.len() < GATHER_BYTES {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
@@ -159,10 +148,11 @@ where
             // Trailers stay here: none are announced, because `trailer` is a header of one hop.
             if let Some(Ok(data)) = frame.map(http_body::Frame::into_data) {
                 self.link.frame_taken();
-                self.push(buffer, &data)?;
+                push(buffer, &data);
             }
             if is_end {
-                self.end(buffer)?;
+                self.is_over = true;
+                buffer.extend_from_slice(b"0\r\n\r\n");
                 return Ok(Gathered::All);
             }
             if self.body.is_at_rest() {
@@ -170,35 +160,6 @@ where
             }
         }
         Ok(Gathered::Some)
-    }
-
-    fn push(&mut self, buffer: &mut Vec<u8>, data: &[u8]) -> Result<(), ConnectionError> {
-        match &mut self.framing {
-            // It would be the end.
-            Framing::Chunked if data.is_empty() => {}
-            Framing::Chunked => {
-                buffer.reserve(data.len() + 20);
-                head::write_hex(buffer, data.len());
-                buffer.extend_from_slice(b"\r\n");
-                buffer.extend_from_slice(data);
-                buffer.extend_from_slice(b"\r\n");
-            }
-            Framing::Length(left) => {
-                *left = left.checked_sub(data.len() as u64).ok_or_else(|| wrong_length("more"))?;
-                buffer.extend_from_slice(data);
-            }
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, buffer: &mut Vec<u8>) -> Result<(), ConnectionError> {
-        self.is_over = true;
-        match self.framing {
-            Framing::Chunked => buffer.extend_from_slice(b"0\r\n\r\n"),
-            Framing::Length(0) => {}
-            Framing::Length(_) => return Err(wrong_length("less")),
-        }
-        Ok(())
     }
 
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
@@ -232,6 +193,13 @@ where
     }
 }
 
-fn wrong_length(what: &str) -> ConnectionError {
-    ConnectionError::Aborted(format!("its body has {what} bytes than its head says").into())
+/// One chunk of the chunked transfer coding. An empty one would be the last.
+fn push(buffer: &mut Vec<u8>, data: &[u8]) {
+    if !data.is_empty() {
+        buffer.reserve(data.len() + 20);
+        head::write_hex(buffer, data.len());
+        buffer.extend_from_slice(b"\r\n");
+        buffer.extend_from_slice(data);
+        buffer.extend_from_slice(b"\r\n");
+    }
 }
