@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::{Address, Config, Server, UpstreamKind, WantedReactor};
 use crate::demo;
 use crate::gateway::Snapshot;
-use crate::reactor::choose::{Choice, Missing, Reactor, choose, io_uring_available};
+use crate::reactor::choose::{BETTER, Choice, Missing, Reactor, choose, io_uring_available};
 use crate::reactor::listener::{self, Bound, SocketFile};
 use crate::reactor::load::Loads;
 use crate::reactor::worker::StartError;
@@ -62,7 +62,8 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let mut warnings = warnings(&config);
     let cores = cores(&config.server, workers);
     let start = |reactor| thread::start(&cores, reactor);
-    let (choice, ready) = start_over(config.server.reactor, io_uring_available, start, &mut warnings)?;
+    let wanted = config.server.reactor;
+    let (choice, ready) = start_over(wanted, BETTER, io_uring_available, start, &mut warnings)?;
     telemetry.set_reactor(choice.reactor.as_str(), choice.ground.as_str());
     let (mut bound, listening, files) = bind(&config, workers)?;
     // Bound before any worker runs: a port that is taken is an error of the start, not of the life.
@@ -129,15 +130,16 @@ fn cores(server: &Server, workers: usize) -> Vec<Option<usize>> {
 /// Starts everybody over the reactor that is wanted and to be had.
 fn start_over<T>(
     wanted: WantedReactor,
+    better: Reactor,
     probe: impl FnOnce() -> Result<(), Missing>,
     start: impl Fn(Reactor) -> Result<T, StartError>,
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<(Choice, T)> {
-    let choice = choose(wanted, probe)?;
+    let choice = choose(wanted, better, probe)?;
     match start(choice.reactor) {
         Err(StartError::Reactor(missing)) => {
             // It was there when it was looked for, but not for every worker: then for none, so that all are alike.
-            let choice = choose(wanted, || Err(missing))?;
+            let choice = choose(wanted, better, || Err(missing))?;
             warnings.push(format!("{} runs instead, on every worker: {}", choice.reactor.as_str(), choice.reason));
             let started = start(choice.reactor)?;
             Ok((choice, started))
@@ -252,7 +254,7 @@ mod tests {
             RefCell::<Vec<_>>::borrow_mut(&attempts).push(reactor);
             if reactor == Reactor::IoUring { Err(missing().into()) } else { Ok(()) }
         };
-        let result = start_over(wanted, || Ok(()), start, &mut warnings);
+        let result = start_over(wanted, Reactor::IoUring, || Ok(()), start, &mut warnings);
         (result.map(|(choice, ())| choice), attempts.into_inner(), warnings)
     }
 
@@ -277,7 +279,8 @@ mod tests {
     fn a_thread_that_cannot_be_made_is_no_matter_of_the_reactor() {
         let start = |_| Err::<(), _>(StartError::Thread(io::ErrorKind::OutOfMemory.into()));
         let mut warnings = Vec::new();
-        start_over(WantedReactor::Auto, || Ok(()), start, &mut warnings).expect_err("no threads");
+        start_over(WantedReactor::Auto, Reactor::IoUring, || Ok(()), start, &mut warnings)
+            .expect_err("no threads");
         assert!(warnings.is_empty(), "{warnings:?}");
     }
 }
