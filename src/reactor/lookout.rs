@@ -20,6 +20,7 @@
 //! Neither driver's: a socket of either holds a [`Watched`] and tells it what happens.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -28,7 +29,6 @@ use std::time::Duration;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use slab::Slab;
 use tokio::time::Instant;
 
 /// Bytes, connections, or the end of them.
@@ -42,13 +42,21 @@ const NAMED_MAX: usize = 64;
 
 thread_local! {
     /// This thread's, where it is a worker that rests.
-    static HERE: RefCell<Option<Rc<Lookout>>> = const { RefCell::new(None) };
+    static HERE: RefCell<Option<Lookout>> = const { RefCell::new(None) };
 }
 
 #[derive(Debug)]
 struct Lookout {
     epoll: OwnedFd,
-    states: RefCell<Slab<State>>,
+    states: RefCell<States>,
+}
+
+/// By key. A byte each and densely, because a chunk looks at one.
+#[derive(Debug, Default)]
+struct States {
+    all: Vec<State>,
+    /// Keys that nobody has.
+    free: Vec<u32>,
 }
 
 /// Of a watched socket.
@@ -60,25 +68,33 @@ enum State {
     Spent,
     /// What comes can wait.
     Muted,
+    /// Nobody's.
+    Free,
 }
 
 /// A socket's place in its worker's lookout; it goes with the socket. None where workers don't rest, and then
 /// everything here does nothing.
 ///
-/// The place does not hold the socket, so each call is given it.
+/// The place does not hold the socket, so each call is given it. Four bytes, and stays on its thread.
 #[derive(Debug)]
-pub(super) struct Watched(Option<Place>);
-
-#[derive(Debug)]
-struct Place {
-    lookout: Rc<Lookout>,
-    key: usize,
+pub(super) struct Watched {
+    /// [`NOWHERE`] if there is no place.
+    key: u32,
+    _local: PhantomData<Rc<()>>,
 }
+
+/// A key that nothing has.
+const NOWHERE: u32 = u32::MAX;
 
 /// From now on sockets of this thread are watched.
 pub(super) fn begin() -> Result<(), Errno> {
-    HERE.set(Some(Rc::new(Lookout { epoll: epoll::create(CreateFlags::CLOEXEC)?, states: RefCell::default() })));
-    Ok(())
+    HERE.with_borrow_mut(|here| {
+        // One that is there has its sockets.
+        if here.is_none() {
+            *here = Some(Lookout { epoll: epoll::create(CreateFlags::CLOEXEC)?, states: RefCell::default() });
+        }
+        Ok(())
+    })
 }
 
 /// Blocks the thread for as long, or until something urgent comes, and returns whether it did.
@@ -115,13 +131,48 @@ impl Lookout {
         let mut states = self.states.borrow_mut();
         for event in events.iter() {
             let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-            if let Some(state) = states.get_mut(key)
+            if let Some(state) = states.all.get_mut(key)
                 && *state == State::Armed
             {
                 *state = State::Spent;
             }
         }
         !events.is_empty()
+    }
+}
+
+impl Lookout {
+    fn state(&self, key: u32) -> State {
+        self.states.borrow().all[key as usize]
+    }
+
+    fn note(&self, key: u32, state: State) {
+        self.states.borrow_mut().all[key as usize] = state;
+    }
+
+    /// Tells the kernel, and notes it.
+    fn set(&self, socket: impl AsFd, key: u32, state: State) {
+        let events = if state == State::Muted { MUTED } else { URGENT };
+        match epoll::modify(&self.epoll, socket, data(key), events) {
+            Ok(()) => self.note(key, state),
+            Err(error) => tracing::debug!(%error, "what ends a rest can't be changed"),
+        }
+    }
+}
+
+impl States {
+    fn insert(&mut self) -> u32 {
+        if let Some(key) = self.free.pop() {
+            self.all[key as usize] = State::Armed;
+            return key;
+        }
+        self.all.push(State::Armed);
+        u32::try_from(self.all.len() - 1).expect("fewer sockets than descriptors")
+    }
+
+    fn remove(&mut self, key: u32) {
+        self.all[key as usize] = State::Free;
+        self.free.push(key);
     }
 }
 
@@ -137,81 +188,80 @@ impl Watched {
     }
 
     fn add(socket: impl AsFd, events: EventFlags) -> Self {
-        let Some(lookout) = HERE.with_borrow(Clone::clone) else { return Self(None) };
-        let key = lookout.states.borrow_mut().insert(State::Armed);
-        let place = Place { lookout, key };
-        match epoll::add(&place.lookout.epoll, socket, place.data(), events) {
-            Ok(()) => Self(Some(place)),
-            Err(error) => {
-                // At the limit on watches. It is served as everything is, at the latest when the rest is over.
-                tracing::debug!(%error, "a socket can't end a rest");
-                Self(None)
+        let mut watched = Self { key: NOWHERE, _local: PhantomData };
+        HERE.with_borrow(|here| {
+            let Some(lookout) = here else { return };
+            let key = lookout.states.borrow_mut().insert();
+            match epoll::add(&lookout.epoll, socket, data(key), events) {
+                Ok(()) => watched.key = key,
+                Err(error) => {
+                    // At the limit on watches. It is served as everything is, at the latest when the rest is over.
+                    tracing::debug!(%error, "a socket can't end a rest");
+                    lookout.states.borrow_mut().remove(key);
+                }
             }
+        });
+        watched
+    }
+
+    /// Does something with the lookout, if there is a place in it. None is left when the thread is about to end.
+    fn with(&self, act: impl FnOnce(&Lookout)) {
+        if self.key != NOWHERE {
+            // The error is that of a thread that ends.
+            HERE.try_with(|here| {
+                if let Some(lookout) = &*here.borrow() {
+                    act(lookout);
+                }
+            })
+            .ok();
         }
     }
 
     /// The connection stands: from now on as any other.
     pub(super) fn connected(&self, socket: impl AsFd) {
-        if let Some(place) = &self.0 {
-            place.set(socket, State::Armed);
-        }
+        self.with(|lookout| lookout.set(socket, self.key, State::Armed));
     }
 
     /// Whether what comes ends a rest. No call where nothing changes.
     pub(super) fn urgent(&self, socket: impl AsFd, urgent: bool) {
-        let Some(place) = &self.0 else { return };
-        match (place.state(), urgent) {
-            (State::Spent | State::Muted, true) => place.set(socket, State::Armed),
-            (State::Armed, false) => place.set(socket, State::Muted),
+        self.with(|lookout| match (lookout.state(self.key), urgent) {
+            (State::Spent | State::Muted, true) => lookout.set(socket, self.key, State::Armed),
+            (State::Armed, false) => lookout.set(socket, self.key, State::Muted),
             // The kernel tells nothing of it as it is.
-            (State::Spent, false) => place.lookout.states.borrow_mut()[place.key] = State::Muted,
-            (State::Armed, true) | (State::Muted, false) => {}
-        }
+            (State::Spent, false) => lookout.note(self.key, State::Muted),
+            (State::Armed, true) | (State::Muted, false) | (State::Free, _) => {}
+        });
     }
 
     /// Something has been read of it: bytes, or a connection. No call unless it has ended a rest before.
     pub(super) fn read(&self, socket: impl AsFd) {
-        if let Some(place) = &self.0
-            && place.state() == State::Spent
-        {
-            place.set(socket, State::Armed);
-        }
+        self.with(|lookout| {
+            if lookout.state(self.key) == State::Spent {
+                lookout.set(socket, self.key, State::Armed);
+            }
+        });
     }
 
     /// Takes a socket out that stays open: it moves to another worker.
     pub(super) fn leave(self, socket: impl AsFd) {
-        if let Some(place) = &self.0
-            && let Err(error) = epoll::delete(&place.lookout.epoll, socket)
-        {
-            tracing::debug!(%error, "a socket can't be let go of");
-        }
+        self.with(|lookout| {
+            if let Err(error) = epoll::delete(&lookout.epoll, socket) {
+                tracing::debug!(%error, "a socket can't be let go of");
+            }
+        });
     }
 }
 
-impl Place {
-    fn state(&self) -> State {
-        self.lookout.states.borrow()[self.key]
-    }
-
-    fn set(&self, socket: impl AsFd, state: State) {
-        let events = if state == State::Muted { MUTED } else { URGENT };
-        match epoll::modify(&self.lookout.epoll, socket, self.data(), events) {
-            Ok(()) => self.lookout.states.borrow_mut()[self.key] = state,
-            Err(error) => tracing::debug!(%error, "what ends a rest can't be changed"),
-        }
-    }
-
-    fn data(&self) -> EventData {
-        EventData::new_u64(self.key as u64)
-    }
-}
-
-impl Drop for Place {
+impl Drop for Watched {
     fn drop(&mut self) {
         // The kernel forgets the socket when it is closed. Where something still holds it open, the key may be
         // another's by then: that one is taken for spent once, until it is read.
-        self.lookout.states.borrow_mut().remove(self.key);
+        self.with(|lookout| lookout.states.borrow_mut().remove(self.key));
     }
+}
+
+fn data(key: u32) -> EventData {
+    EventData::new_u64(key.into())
 }
 
 #[cfg(test)]
@@ -344,7 +394,10 @@ mod tests {
         theirs.write_all(b"a").expect("written");
         drop((ours, watched));
         assert!(is_whole());
-        HERE.with_borrow(|here| assert!(here.as_ref().expect("begun").states.borrow().is_empty()));
+        HERE.with_borrow(|here| {
+            let states = here.as_ref().expect("begun").states.borrow();
+            assert_eq!(states.all.len(), states.free.len());
+        });
     }
 
     #[test]
