@@ -12,6 +12,8 @@ pub mod listener;
 pub mod load;
 mod lookout;
 pub mod spawn;
+#[cfg(test)]
+mod tests;
 mod tick;
 pub mod tls;
 pub mod turn;
