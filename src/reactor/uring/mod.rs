@@ -2,7 +2,7 @@
 //!
 //! What the rest of the reactor uses, all of it about the calling thread:
 //!
-//! - [`probe`] tells, at start and on any thread, whether rings can be had, and if not, why.
+//! - [`probe()`] tells, at start and on any thread, whether rings can be had, and if not, why.
 //! - [`install`] gives the worker its ring; called inside its runtime (in the future given to `block_on`, before
 //!   anything else). From then on [`Conn`](super::Conn) and [`Listener`](super::listener::Listener) use it.
 //! - [`turn`] submits what is queued and hands out what has come in. Nobody has to call it: the pump task does, see
