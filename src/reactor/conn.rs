@@ -62,13 +62,8 @@ impl Conn {
     /// # Errors
     /// When the socket can't be configured.
     pub fn from_tcp(stream: TcpStream) -> io::Result<Self> {
-        match uring::current() {
-            Some(ring) => {
-                stream.set_nodelay(true)?;
-                Ok(Self::on_ring(uring::Socket::new(&ring, stream.into_std()?.into())))
-            }
-            None => epoll::Socket::from_tcp(stream).map(Self::new),
-        }
+        stream.set_nodelay(true)?;
+        stream.into_std().and_then(|stream| Self::arrive(Moving::Tcp(stream)))
     }
 
     /// Takes over an accepted Unix socket.
@@ -76,10 +71,7 @@ impl Conn {
     /// # Errors
     /// When the event loop can't let go of it.
     pub fn from_unix(stream: UnixStream) -> io::Result<Self> {
-        Ok(match uring::current() {
-            Some(ring) => Self::on_ring(uring::Socket::new(&ring, stream.into_std()?.into())),
-            None => Self::new(epoll::Socket::from_unix(stream)),
-        })
+        stream.into_std().and_then(|stream| Self::arrive(Moving::Unix(stream)))
     }
 
     /// Takes the connection off this worker, to be given to another.
@@ -101,7 +93,7 @@ impl Conn {
     pub fn arrive(moving: Moving) -> io::Result<Self> {
         match uring::current() {
             Some(ring) => Ok(Self::on_ring(uring::Socket::arrive(&ring, moving))),
-            None => epoll::Socket::arrive(moving).map(Self::new),
+            None => epoll::Socket::arrive(&epoll::Poller::current()?, moving).map(Self::on_epoll),
         }
     }
 
@@ -113,10 +105,11 @@ impl Conn {
     /// # Cancel safety
     /// Dropping the future closes the half-open socket.
     pub async fn connect(address: &Address, options: SocketOptions) -> io::Result<Self> {
-        match uring::current() {
-            Some(ring) => uring::Socket::connect(&ring, address, options).await.map(Self::on_ring),
-            None => epoll::Socket::connect(address, options).await.map(Self::new),
+        if let Some(ring) = uring::current() {
+            return uring::Socket::connect(&ring, address, options).await.map(Self::on_ring);
         }
+        let poller = epoll::Poller::current()?;
+        epoll::Socket::connect(&poller, address, options).await.map(Self::on_epoll)
     }
 
     /// A socket of this worker's ring.
@@ -124,7 +117,8 @@ impl Conn {
         Self { unread: Bytes::new(), driver: Driver::Uring(socket) }
     }
 
-    fn new(socket: epoll::Socket) -> Self {
+    /// A socket of this worker's epoll instance.
+    pub(super) fn on_epoll(socket: epoll::Socket) -> Self {
         Self { unread: Bytes::new(), driver: Driver::Epoll(socket) }
     }
 

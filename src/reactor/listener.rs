@@ -12,8 +12,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::lookout::Watched;
-use super::{Conn, uring};
+use super::{Conn, epoll, uring};
 
 /// Connections that wait to be accepted. Large, for bursts of reconnects; the kernel caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -37,8 +36,8 @@ pub struct Listener(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Tcp(tokio::net::TcpListener, Watched),
-    Unix(tokio::net::UnixListener, Watched),
+    Epoll(epoll::Listener),
+    /// Where this worker has a ring.
     Uring(uring::Listener),
 }
 
@@ -124,22 +123,13 @@ impl Listener {
     /// # Errors
     /// When the loop can't take it.
     pub fn new(bound: Bound) -> io::Result<Self> {
-        if let Some(ring) = uring::current() {
-            let listener = match bound {
-                Bound::Tcp(listener) => listener.into(),
-                Bound::Unix(listener) => listener.into(),
-            };
-            return Ok(Self(Kind::Uring(uring::Listener::new(&ring, listener))));
-        }
-        Ok(Self(match bound {
-            Bound::Tcp(listener) => {
-                let watched = Watched::new(&listener);
-                Kind::Tcp(tokio::net::TcpListener::from_std(listener)?, watched)
-            }
-            Bound::Unix(listener) => {
-                let watched = Watched::new(&listener);
-                Kind::Unix(tokio::net::UnixListener::from_std(listener)?, watched)
-            }
+        let listener = match bound {
+            Bound::Tcp(listener) => listener.into(),
+            Bound::Unix(listener) => listener.into(),
+        };
+        Ok(Self(match uring::current() {
+            Some(ring) => Kind::Uring(uring::Listener::new(&ring, listener)),
+            None => Kind::Epoll(epoll::Listener::new(&epoll::Poller::current()?, listener)?),
         }))
     }
 
@@ -149,27 +139,24 @@ impl Listener {
     /// See [`AcceptError`]; only `Listener` is final.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Accepted, AcceptError>> {
         let accepted = match &self.0 {
-            Kind::Tcp(listener, watched) => {
-                let accepted = ready!(listener.poll_accept(cx));
-                watched.read(listener);
-                accepted
-                    .and_then(|(stream, peer)| Ok(Accepted { conn: Conn::from_tcp(stream)?, peer: Some(peer) }))
+            Kind::Epoll(listener) => {
+                ready!(listener.poll_accept(cx)).map(|(socket, peer)| (Conn::on_epoll(socket), peer))
             }
-            Kind::Unix(listener, watched) => {
-                let accepted = ready!(listener.poll_accept(cx));
-                watched.read(listener);
-                accepted.and_then(|(stream, _)| Ok(Accepted { conn: Conn::from_unix(stream)?, peer: None }))
+            Kind::Uring(listener) => {
+                ready!(listener.poll_accept(cx)).map(|(socket, peer)| (Conn::on_ring(socket), peer))
             }
-            Kind::Uring(listener) => ready!(listener.poll_accept(cx))
-                .map(|(socket, peer)| Accepted { conn: Conn::on_ring(socket), peer }),
         };
+        let accepted = accepted.map(|(conn, peer)| Accepted { conn, peer });
         Poll::Ready(accepted.map_err(classify))
     }
 }
 
 fn classify(error: io::Error) -> AcceptError {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => AcceptError::OutOfDescriptors,
+        // The last is epoll's, of the limit on watches.
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC) => {
+            AcceptError::OutOfDescriptors
+        }
         // accept(2): errors of the connection itself, to be treated like `EAGAIN`.
         Some(
             Errno::CONNABORTED

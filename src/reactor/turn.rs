@@ -2,16 +2,17 @@
 //!
 //! tokio calls `park` when no task is ready, right before it asks the kernel what has happened, and `unpark`
 //! when the kernel has said so. What becomes ready between the two waits, for at most one rest: 500 us under
-//! `tick = "auto"`, the duration that is written otherwise.
+//! `tick = "auto"`, the duration that is written otherwise. After the rest the driver makes its turn, within `park`;
+//! the one over epoll also waits there for its sockets, for up to 1 ms (`epoll`).
 //!
-//! Where somebody waits for the very bytes, a rest ends at once ([`lookout`]): for a connection to accept, a
+//! Where somebody waits for the very bytes, a rest ends at once (`lookout`): for a connection to accept, a
 //! request, a client that leaves, an upstream connection that stands, the answer's head and its first bytes, and
 //! all of an answer whose length is known. What remains may be late by a whole rest:
 //!
 //! - the chunks of a running stream, for which rests are made, and whatever else its upstream's connection brings
 //!   meanwhile: over HTTP/2 that may be a first byte for a sibling;
 //! - what reaches a worker by no socket of its own: timers (a keep-alive comment, a deadline), a connection handed
-//!   over by another worker, a name looked up;
+//!   over by another worker, a name looked up; under epoll by 1 ms more, where no socket has anything meanwhile;
 //! - what a connection that has ended one rest brings before it is read.
 
 use std::cell::RefCell;
@@ -23,7 +24,7 @@ use rustix::thread::set_current_timer_slack;
 use tokio::time::Instant;
 
 use super::tick::Tick;
-use super::{lookout, uring};
+use super::{epoll, lookout, uring};
 use crate::config;
 use crate::telemetry::Recorder;
 
@@ -63,7 +64,7 @@ pub fn begin(setting: config::Tick, recorder: Rc<Recorder>) {
 }
 
 /// No task is ready, and what they have queued for the kernel has gone to it: the io_uring driver sees to that at
-/// the end of each lap. What it has done is fetched after the rest.
+/// the end of each lap. What it has done is fetched after the rest, and what has come to the sockets of the other.
 pub(super) fn park() {
     let rest = TURNS.with_borrow_mut(|turns| turns.as_mut().map_or(Duration::ZERO, Turns::end));
     if !rest.is_zero() {
@@ -75,6 +76,7 @@ pub(super) fn park() {
         });
     }
     uring::turn();
+    epoll::park();
 }
 
 /// Something has happened.

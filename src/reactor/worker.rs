@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::oneshot;
 
 use super::choose::{Missing, Reactor};
-use super::{affinity, turn, uring};
+use super::{affinity, epoll, turn, uring};
 
 /// A task that lives and dies on its worker.
 pub type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -19,8 +19,12 @@ pub type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 const EVENTS_PER_TURN: usize = 512;
 
 /// How many tasks run before the kernel is asked for events in the midst of a turn: as many as one asking can
-/// make ready, so that a turn usually serves what it began with, and many turns are one call. tokio's 61 would
-/// ask eight times in a full turn, for events that nobody can serve before the others.
+/// make ready, so that a turn usually serves what it began with. tokio's 61 would ask eight times in a full turn,
+/// for events that nobody can serve before the others.
+///
+/// Each turn begins with one such asking anyway, whatever the hook has found (tokio 1.54, `Context::park`): it
+/// serves timers and what comes from other threads, and under epoll nothing else. So this bound counts where a
+/// turn is long, or never ends because tasks keep each other awake.
 ///
 /// Who is ready keeps its place either way: the queue is first in, first out, a task that is ready again goes to
 /// its end, and each poll has tokio's budget. What grows is the wait of those whom nobody has heard yet, new
@@ -117,6 +121,7 @@ pub(super) fn start_one(
                 // First the tasks, and with them their sockets.
                 drop(runtime);
                 uring::uninstall();
+                epoll::uninstall();
             }
             Err(error) => drop(report.send(Err(error))),
         }
@@ -125,7 +130,7 @@ pub(super) fn start_one(
     Ok(Ready { thread, go })
 }
 
-/// Makes the calling thread's runtime, and its ring.
+/// Makes the calling thread's runtime, and its ring or its epoll instance.
 fn prepare(ring: Option<uring::Settings>) -> Result<LocalRuntime, StartError> {
     // A LocalRuntime is a current-thread runtime whose every task is local: the LocalSet built in, without its
     // second queue.
@@ -136,8 +141,9 @@ fn prepare(ring: Option<uring::Settings>) -> Result<LocalRuntime, StartError> {
         .on_thread_park(turn::park)
         .on_thread_unpark(turn::unpark)
         .build_local(LocalOptions::default())?;
-    if let Some(settings) = ring {
-        runtime.block_on(async { uring::install(settings) }).map_err(Missing::from)?;
+    match ring {
+        Some(settings) => runtime.block_on(async { uring::install(settings) }).map_err(Missing::from)?,
+        None => runtime.block_on(async { epoll::install() })?,
     }
     Ok(runtime)
 }
