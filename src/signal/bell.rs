@@ -3,10 +3,9 @@
 //! It does two things. Wake-ups that come during the poll itself don't wake the task that is awake, and what
 //! has not rung since it came to rest need not be polled at all.
 //!
-//! A connection polled together with its response body sends itself wake-ups: the body's channel wakes the
-//! reader for every frame, and the reader wakes the writer for taking it. Forwarded, each would cost the
-//! whole task (a client's connection) one more poll per chunk. Wake-ups that come during a poll are noted
-//! instead, and answered by going round once more.
+//! Behind one stands what a connection's task would look at with each chunk, nearly always in vain: a client's
+//! hang-up, and bytes that it sends while it is being answered. Wake-ups that come during a poll are noted, and
+//! answered by going round once more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
