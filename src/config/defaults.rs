@@ -42,14 +42,14 @@ pub(super) const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCAL
 pub(super) const WORKERS: Setting<usize, ()> = Setting { default: (), least: 1, most: 1024 };
 /// `server.pin`: a worker that stays on its core keeps its caches, and streams are evenly spread anyway.
 pub(super) const PIN: bool = true;
-/// `server.reactor`: what serves best of what the machine permits.
+/// `server.reactor`: what costs less where both were measured.
 pub(super) const REACTOR: WantedReactor = WantedReactor::Auto;
 /// `server.tick`: costs nobody anything while the core is lightly loaded. A rest below 50 us gathers less than it
 /// costs; 2 ms, several times in one exchange, begin to be felt.
 pub(super) const TICK: Setting<Duration, Tick> = Setting { default: Tick::Auto, least: us(50), most: ms(2) };
 /// `server.connections_max`: the default, `auto`, follows the file limit.
 pub(super) const CONNECTIONS_MAX: Setting<usize, ()> = Setting { default: (), least: 1, most: 10_000_000 };
-/// `server.in_flight_max`: per worker. At some 30 KiB a stream, 600 MiB; far above it one core cannot keep up.
+/// `server.in_flight_max`: per worker. At some 7 KiB a stream, 140 MiB; far above it one core cannot keep up.
 pub(super) const IN_FLIGHT_MAX: Setting<usize> = Setting { default: 20_000, least: 1, most: 1_000_000 };
 /// `server.header_timeout`: a real client sends its head in one packet; slower ones are attacks or broken.
 pub(super) const HEADER_TIMEOUT: Clock = Clock { default: s(10), least: ms(100), most: s(300) };

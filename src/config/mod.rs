@@ -143,7 +143,7 @@ pub struct Server {
 /// `server.reactor`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WantedReactor {
-    /// io_uring where it is to be had, else epoll.
+    /// The one that costs less, as measured.
     Auto,
     /// io_uring, or no start.
     IoUring,

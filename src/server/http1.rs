@@ -29,7 +29,6 @@ use super::socket::Socket;
 use super::streaming::Streaming;
 use super::watchdog::Watchdog;
 use crate::reactor::Io;
-use crate::signal::bell::Bell;
 use crate::signal::rest::Rest;
 
 impl<S, B> Server<S>
@@ -47,7 +46,6 @@ where
         let mut watchdog = Watchdog::new(link, self.settings, self.phase.watch());
         let mut hangup = pin!(hangup);
         let mut hung_up = false;
-        let mut bell = Bell::default();
         let ended = poll_fn(|cx| {
             if let Poll::Ready(result) = turns.poll(cx) {
                 return Poll::Ready(result);
@@ -58,7 +56,7 @@ where
                     return Poll::Ready(result);
                 }
             }
-            hung_up = hung_up || bell.poll(cx, |cx| hangup.as_mut().poll(cx)).is_ready();
+            hung_up = hung_up || hangup.as_mut().poll(cx).is_ready();
             // Nobody reads from a client that is being answered, and hyper would not see behind bytes that it
             // has no use for yet.
             if hung_up && watchdog.link.in_flight() > 0 {

@@ -26,7 +26,7 @@ use super::outbound::Outbound;
 use super::socket::Socket;
 use crate::signal::rest::Rest;
 
-/// Bytes after which no more is gathered for one write. A frame of the body goes on top, so twice as much at
+/// Bytes after which no more is gathered for one write. A frame of the body goes on top, so five times as much at
 /// most waits for a client.
 const GATHER_BYTES: usize = 32 * 1024;
 

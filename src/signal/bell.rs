@@ -36,8 +36,8 @@ impl Bell {
     /// Polls `turn` until it is ready or has come to rest. `Pending` leaves the task's waker registered with
     /// everything that `turn` polled.
     ///
-    /// A server polls a body about four times for each chunk that it writes, three of them in vain. Those
-    /// cost one flag here: everything that `turn` polls wakes through the bell, and it has not rung.
+    /// hyper polls for the end of a connection whenever it polls for anything, in vain nearly always. That costs
+    /// one flag here: everything that `turn` polls wakes through the bell, and it has not rung.
     pub fn poll<T>(&mut self, cx: &Context<'_>, mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let at_rest = std::mem::take(&mut self.at_rest);
         let is_new = self.own.as_ref().is_none_or(|(bell, _)| !bell.task.will_wake(cx.waker()));
