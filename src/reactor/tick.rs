@@ -24,9 +24,10 @@ const TURN_COUNTED_MAX: Duration = Duration::from_millis(2);
 const LOAD_LEAST: f64 = 0.25;
 /// The load from which rests are longest. Early enough that their savings come before the core is full.
 const LOAD_MOST: f64 = 0.60;
-/// The longest rest from the beginning of a turn: the most that a chunk is late by under `auto`. Measured, a
-/// longer one gathers little more; a token takes ten times as long to be made.
-const REST_MOST: Duration = Duration::from_micros(500);
+/// The longest rest from the beginning of a turn: the most that anything is late by under `auto`. A turn that works
+/// for longer has gathered enough by itself: what it costs to begin one (some 3 us) is shared by ten chunks then, and
+/// rests of up to 500 us between such turns cost more than they saved (7 % of CPU at 8,000 streams x 5/s).
+const REST_MOST: Duration = Duration::from_micros(200);
 /// No rest is shorter: falling asleep and waking up cost some of it, and nearly nothing would gather.
 const REST_LEAST: Duration = Duration::from_micros(50);
 /// A turn with less work than this has served nobody: a wake-up for nothing, a wheel of timers that moved.
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn rests_rise_with_the_load_and_give_way_to_work() {
         let rests = [10_000, 12_000, 15_000, 20_000, 30_000, 40_000].map(|rate| mean(config::Tick::Auto, rate).0);
-        assert!(rests.is_sorted() && rests[2] > REST_LEAST && rests[5] > us(150), "{rests:?}");
+        assert!(rests[..4].is_sorted() && rests[2] > us(10) && rests[3] > us(25), "{rests:?}");
         // A fuller core has less to rest: what a turn works is taken off.
         let full = mean(config::Tick::Auto, 80_000).0;
         assert!(full < us(20), "{full:?}");
@@ -165,7 +166,7 @@ mod tests {
         for _ in 0..1_000 {
             tick.rest_after(us(50), us(100));
         }
-        assert!(tick.rest_after(us(50), us(100)) > us(300), "{tick:?}");
+        assert!(tick.rest_after(us(50), us(100)) >= us(100), "{tick:?}");
         assert_eq!(tick.rest_after(Duration::from_millis(25), us(40)), Duration::ZERO, "{tick:?}");
     }
 
