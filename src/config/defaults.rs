@@ -49,7 +49,7 @@ pub(super) const REACTOR: WantedReactor = WantedReactor::Auto;
 pub(super) const TICK: Setting<Duration, Tick> = Setting { default: Tick::Auto, least: us(50), most: ms(2) };
 /// `server.connections_max`: the default, `auto`, follows the file limit.
 pub(super) const CONNECTIONS_MAX: Setting<usize, ()> = Setting { default: (), least: 1, most: 10_000_000 };
-/// `server.in_flight_max`: per worker. At some 7 KiB a stream, 140 MiB; far above it one core cannot keep up.
+/// `server.in_flight_max`: per worker. At some 6 KiB a stream, 120 MiB; far above it one core cannot keep up.
 pub(super) const IN_FLIGHT_MAX: Setting<usize> = Setting { default: 20_000, least: 1, most: 1_000_000 };
 /// `server.header_timeout`: a real client sends its head in one packet; slower ones are attacks or broken.
 pub(super) const HEADER_TIMEOUT: Clock = Clock { default: s(10), least: ms(100), most: s(300) };
