@@ -24,9 +24,8 @@ const TURN_COUNTED_MAX: Duration = Duration::from_millis(2);
 const LOAD_LEAST: f64 = 0.25;
 /// The load from which rests are longest. Early enough that their savings come before the core is full.
 const LOAD_MOST: f64 = 0.60;
-/// The longest rest from the beginning of a turn: the most that anything is late by under `auto`. A turn that works
-/// for longer has gathered enough by itself: what it costs to begin one (some 3 us) is shared by ten chunks then, and
-/// rests of up to 500 us between such turns cost more than they saved (7 % of CPU at 8,000 streams x 5/s).
+/// The longest rest from the beginning of a turn: the most that a chunk is late by under `auto`. A turn that works for
+/// longer has served a dozen chunks, which share what beginning it costs; `benches/relay` compares it with the tick off.
 const REST_MOST: Duration = Duration::from_micros(200);
 /// No rest is shorter: falling asleep and waking up cost some of it, and nearly nothing would gather.
 const REST_LEAST: Duration = Duration::from_micros(50);
