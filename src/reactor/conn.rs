@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use rustix::net::sockopt::set_tcp_quickack;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -22,7 +22,7 @@ pub struct Conn {
     driver: Driver,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Driver {
     Epoll(epoll::Socket),
     /// Where this worker has a ring.
@@ -145,13 +145,6 @@ impl Conn {
         }
     }
 
-    /// [`Conn::look`] for whoever has given the connection away, blind to bytes given back by
-    /// [`Conn::unread`]. The socket stays open as long as the returned closure lives.
-    pub fn looker(&self) -> impl Fn() -> Idle + use<> {
-        let driver = self.driver.clone();
-        move || driver.look()
-    }
-
     /// Whether what comes here ends a rest of the worker, as it does from the beginning; otherwise it waits for
     /// the rest to be over. To be taken back where chunks of a running stream come, which a rest shall gather,
     /// and given again where the next answer is waited for. Costs nothing where it changes nothing.
@@ -170,24 +163,30 @@ impl Conn {
         }
     }
 
-    /// Tells the kernel that acknowledgements can wait for the next segment (`TCP_QUICKACK` off). It believes that
-    /// until it has waited 40 ms for one in vain, so streams of few chunks a second are not concerned. On a
-    /// connection that is used for the first time it sends twice as many otherwise, one for each small segment.
-    pub fn delay_acknowledgements(&self) {
-        let delayed = match &self.driver {
-            Driver::Epoll(socket) => socket.with_fd(|fd| set_tcp_quickack(fd, false)),
-            Driver::Uring(socket) => socket.with_fd(|fd| set_tcp_quickack(fd, false)),
-        };
-        // Not TCP, or gone; it was only advice.
-        delayed.ok();
-    }
-
     /// Looks at an unused connection without reading from it.
     pub fn look(&self) -> Idle {
         if !self.unread.is_empty() {
             return Idle::Data;
         }
         self.driver.look()
+    }
+}
+
+/// A socket that does not block and is to connect to `address`, and the form in which the kernel takes that.
+pub(super) fn unconnected(address: &Address, options: SocketOptions) -> io::Result<(Socket, SockAddr)> {
+    match address {
+        Address::Tcp(address) => {
+            let socket =
+                Socket::new(Domain::for_address(*address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+            if let Some(bytes) = options.receive_buffer_bytes {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            socket.set_tcp_nodelay(true)?;
+            Ok((socket, SockAddr::from(*address)))
+        }
+        Address::Unix(path) => {
+            Ok((Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?, SockAddr::unix(path)?))
+        }
     }
 }
 

@@ -172,10 +172,8 @@ impl Link {
             if !self.ahead.is_empty() {
                 if !self.streams && self.incoming.is_stream() && !self.incoming.is_over() {
                     self.streams = true;
-                    let conn = self.io.conn();
                     // Its chunks are what a rest of the worker gathers.
-                    conn.urgent(false);
-                    conn.delay_acknowledgements();
+                    self.io.conn().urgent(false);
                 }
                 return Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.ahead)))));
             }

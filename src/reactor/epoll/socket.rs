@@ -2,19 +2,19 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_error;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+use socket2::{Domain, SockRef};
 
 use super::entry::{Entry, Ready, renew};
 use super::poller::Poller;
 use crate::config::Address;
-use crate::reactor::conn::{Idle, Moving, SocketOptions};
+use crate::reactor::conn::{Idle, Moving, SocketOptions, unconnected};
 use crate::reactor::lookout::Watched;
 
 /// One handle of a socket, which is closed when the last of them is gone: the connection's owner has one, and
@@ -88,20 +88,7 @@ impl Socket {
         address: &Address,
         options: SocketOptions,
     ) -> io::Result<Self> {
-        let (socket, address) = match address {
-            Address::Tcp(address) => {
-                let domain = Domain::for_address(*address);
-                let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-                if let Some(bytes) = options.receive_buffer_bytes {
-                    socket.set_recv_buffer_size(bytes)?;
-                }
-                socket.set_tcp_nodelay(true)?;
-                (socket, SockAddr::from(*address))
-            }
-            Address::Unix(path) => {
-                (socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?, SockAddr::unix(path)?)
-            }
-        };
+        let (socket, address) = unconnected(address, options)?;
         let watched = Watched::connecting(&socket);
         let under_way = match socket.connect(&address) {
             Ok(()) => false,
@@ -129,10 +116,6 @@ impl Socket {
         let replaced = self.with(|entry| renew(&mut entry.writer, cx));
         drop(replaced);
         Poll::Pending
-    }
-
-    pub(in crate::reactor) fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        self.with(|entry| act(entry.fd.as_fd()))
     }
 
     pub(in crate::reactor) fn urgent(&self, urgent: bool) {

@@ -3,17 +3,17 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+use socket2::{Domain, SockRef};
 use tokio::io::ReadBuf;
 
 use super::core::{Core, Ring};
 use super::entry::{Connecting, Role};
 use crate::config::Address;
-use crate::reactor::conn::{Idle, Moving, SocketOptions};
+use crate::reactor::conn::{Idle, Moving, SocketOptions, unconnected};
 
 /// Turns taken to learn what has happened to one socket, when somebody asks right now.
 const LOOK_TURNS_MAX: usize = 8;
@@ -85,29 +85,12 @@ impl Socket {
         address: &Address,
         options: SocketOptions,
     ) -> io::Result<Self> {
-        let (socket, address) = match address {
-            Address::Tcp(address) => {
-                let domain = Domain::for_address(*address);
-                let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-                if let Some(bytes) = options.receive_buffer_bytes {
-                    socket.set_recv_buffer_size(bytes)?;
-                }
-                socket.set_tcp_nodelay(true)?;
-                (socket, SockAddr::from(*address))
-            }
-            Address::Unix(path) => {
-                (socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?, SockAddr::unix(path)?)
-            }
-        };
+        let (socket, address) = unconnected(address, options)?;
         let connecting = Connecting { address, result: None, waker: None };
         let socket = Self::with_role(ring, socket.into(), Role::Connecting(Box::new(connecting)));
         socket.with(Core::begin_connect);
         poll_fn(|cx| socket.with(|core, key| core.poll_connect(key, cx))).await?;
         Ok(socket)
-    }
-
-    pub(in crate::reactor) fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-        self.with(|core, key| act(core.entry(key).fd.as_fd()))
     }
 
     pub(in crate::reactor) fn urgent(&self, urgent: bool) {

@@ -100,9 +100,9 @@ fn connecting_can_be_given_up() {
 fn a_socket_that_others_hold_does_not_leave() {
     on_epoll(|| async {
         let (conn, far) = tcp_pair();
-        let looker = conn.looker();
+        let hangup = conn.hangup();
         assert!(conn.leave().is_err());
         assert_eq!(told().sockets, 1);
-        drop((looker, far));
+        drop((hangup, far));
     });
 }

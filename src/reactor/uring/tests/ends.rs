@@ -210,10 +210,8 @@ fn dropping_in_every_state_leaves_no_descriptor() {
                 } else {
                     fars.push(far);
                 }
-                let looker = conn.looker();
                 drop(conn);
                 drop(hangup);
-                drop(looker);
             }
             until(|stats| stats.sockets == 0).await;
             nothing_left();
