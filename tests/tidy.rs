@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("routing", &["units", "error", "config"]),
     ("reactor", &["units", "error", "config", "telemetry"]),
     ("server", &["units", "error", "config", "telemetry", "reactor", "signal"]),
-    ("upstream", &["units", "config", "telemetry", "reactor", "signal"]),
+    ("upstream", &["units", "config", "telemetry", "reactor"]),
     // Could be a program of its own, and is the upstream of tests: it must not share the gateway's mistakes.
     ("demo", &[]),
     ("middleware", &["units", "error", "config", "api", "telemetry", "stream", "accounting", "server"]),
