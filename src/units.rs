@@ -44,3 +44,7 @@ index!(
     /// Position of a route in `[[routes]]`.
     RouteId
 );
+index!(
+    /// Position of a target in [`crate::routing::table::Table`].
+    TargetId
+);

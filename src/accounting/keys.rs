@@ -70,7 +70,7 @@ impl KeyRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
+    use crate::config::{Limits, Priority};
 
     fn key(text: &str, models: &[&str]) -> Key {
         Key {
@@ -78,6 +78,8 @@ mod tests {
             sha256: Sha256::digest(text).into(),
             models: models.iter().map(|model| (*model).to_owned()).collect(),
             limits: Limits::default(),
+            priority: Priority::Interactive,
+            upstreams: vec![],
         }
     }
 

@@ -153,7 +153,8 @@ mod tests {
     }
 
     fn key(limits: config::Limits) -> Key {
-        Key { name: "k".to_owned(), sha256: [0; 32], models: vec![], limits }
+        let priority = config::Priority::Interactive;
+        Key { name: "k".to_owned(), sha256: [0; 32], models: vec![], limits, priority, upstreams: vec![] }
     }
 
     fn fake(global: config::Limits, keys: &[Key]) -> (Limits<FakeRelativeClock>, FakeRelativeClock) {

@@ -1,6 +1,8 @@
 //! From the file as written to [`Config`]: the order of the sections, and the sections too small for a file.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use toml::de::DeTable;
 use tracing_subscriber::EnvFilter;
@@ -8,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 use super::env::Env;
 use super::problem::Problem;
 use super::raw::{Document, Table};
-use super::{Config, DemoSettings, Drain, Limits, Log, LogFormat, Stream};
-use super::{check_keys, check_routes, check_server, check_upstreams, defaults};
+use super::{Config, DemoSettings, Drain, Limits, Log, LogFormat};
+use super::{check_health, check_keys, check_retry, check_routes, check_server, check_upstreams, defaults};
 
 /// Checks `text` whole; see [`super::parse`].
 pub(super) fn parse(text: &str, file_name: &str, env: &Env) -> Result<Config, Vec<Problem>> {
@@ -46,39 +48,31 @@ fn config(mut root: Table<'_>) -> Config {
     let mut server = root.table("server");
     let (listen, remote) = check_server::listen(&mut server);
     let open = check_server::open(&mut server);
-    let keys = check_keys::keys(&mut root);
+    let upstreams = check_upstreams::upstreams(&mut root);
+    let keys = check_keys::keys(&mut root, &upstreams);
     check_server::require_keys(remote.as_ref(), open.as_ref(), !keys.is_empty());
     let admin = check_server::admin(&mut root.table("admin"), &listen);
     let server = check_server::server(&mut server, listen);
-    let (upstreams, names) = check_upstreams::upstreams(&mut root);
-    let default_upstream = check_routes::default_upstream(&mut root.table("routing"), &names);
-    let routes = check_routes::routes(&mut root, &names);
+    let stream = check_retry::stream(&mut root.table("stream"));
+    let (retry_budget, retry) = check_retry::retry(&mut root.table("retry"));
+    let above = check_routes::Above { upstreams: &upstreams, clocks: stream.clocks, retry };
+    let default_route = check_routes::default_route(&mut root.table("routing"), &above);
+    let routes = check_routes::routes(&mut root, &above);
     Config {
         server,
-        stream: stream(&mut root.table("stream")),
+        stream,
         limits: limits(&mut root.table("limits")),
         keys,
         upstreams,
-        routes,
-        default_upstream,
+        routes: routes.into_iter().map(Arc::new).collect(),
+        default_route: default_route.map(Arc::new),
+        retry,
+        retry_budget,
+        health: check_health::health(&mut root.table("health")),
         admin,
         drain: drain(&mut root.table("drain")),
         log: log(&mut root.table("log")),
         demo: demo(&mut root.table("demo")),
-    }
-}
-
-/// `[stream]`
-fn stream(table: &mut Table<'_>) -> Stream {
-    Stream {
-        keep_alive: table.duration_or_off("keep_alive", &defaults::KEEP_ALIVE),
-        early_head_after: table.duration_or_off("early_head_after", &defaults::EARLY_HEAD_AFTER),
-        response_timeout: table.duration_or_off("response_timeout", &defaults::RESPONSE_TIMEOUT),
-        first_token_timeout: table.duration_or_off("first_token_timeout", &defaults::FIRST_TOKEN_TIMEOUT),
-        idle_timeout: table.duration_or_off("idle_timeout", &defaults::STREAM_IDLE_TIMEOUT),
-        total_timeout: table.duration_or_off("total_timeout", &defaults::TOTAL_TIMEOUT),
-        slow_client_timeout: table.duration_or_off("slow_client_timeout", &defaults::SLOW_CLIENT_TIMEOUT),
-        event_hold_bytes_max: table.size("event_hold", &defaults::EVENT_HOLD),
     }
 }
 
@@ -164,4 +158,22 @@ pub(super) fn unique_name(table: &mut Table<'_>, example: &str, seen: &mut HashS
         }
         Some(name)
     })
+}
+
+/// Refuses two settings of which the first is the greater, where `table` has set either.
+pub(super) fn ordered<T: PartialOrd + Debug>(table: &Table<'_>, settings: [(&'static str, T); 2]) {
+    let [(lower, least), (upper, most)] = settings;
+    if least <= most {
+        return;
+    }
+    if table.has(lower) {
+        let remedy = format!("write at most {most:?}, or raise {upper}");
+        table.refuse_at(lower, format!("more than {upper}"), remedy);
+    } else if table.has(upper) {
+        table.refuse_at(
+            upper,
+            format!("less than {lower}"),
+            format!("write at least {least:?}, or lower {lower}"),
+        );
+    }
 }

@@ -6,14 +6,15 @@ use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
 use super::check::{bounded, limits, unique_name};
+use super::check_targets::position;
 use super::raw::{Table, Value};
-use super::{Key, secret};
+use super::{Key, Priority, Upstream, secret};
 
 /// Least length of a virtual key, in characters: what is shorter can be guessed.
 const KEY_CHARS_MIN: usize = 16;
 
 /// Every virtual key of the file.
-pub(super) fn keys(root: &mut Table<'_>) -> Vec<Key> {
+pub(super) fn keys(root: &mut Table<'_>, upstreams: &[Upstream]) -> Vec<Key> {
     let mut names = HashSet::new();
     let mut digests: HashMap<[u8; 32], String> = HashMap::new();
     let mut keys: Vec<Key> = Vec::new();
@@ -21,17 +22,21 @@ pub(super) fn keys(root: &mut Table<'_>) -> Vec<Key> {
         let name = unique_name(&mut table, "\"team-a\"", &mut names).unwrap_or_default();
         let models = table.take("models").map(|value| globs(&value)).unwrap_or_default();
         let limits = limits(&mut table);
+        let priorities = [("interactive", Priority::Interactive), ("batch", Priority::Batch)];
+        let priority = table.choice("priority", &priorities, Priority::Interactive);
+        let allowed = table.take("upstreams").map(|value| positions(&value, upstreams)).unwrap_or_default();
+        let key = |sha256| Key { name: name.clone(), sha256, models, limits, priority, upstreams: allowed };
         let Ok((sha256, place)) = digest(&mut table) else {
             // It counts as a key: whether the gateway is open does not depend on whether this one is readable.
-            keys.push(Key { name, sha256: [0; 32], models, limits });
+            keys.push(key([0; 32]));
             continue;
         };
         if let Some(earlier) = digests.get(&sha256) {
             let what = format!("\"{earlier}\" has the same key");
             place.refuse_unseen(what, "give each its own key".to_owned());
         }
-        digests.insert(sha256, name.clone());
-        keys.push(Key { name, sha256, models, limits });
+        keys.push(key(sha256));
+        digests.insert(sha256, name);
     }
     keys
 }
@@ -77,6 +82,15 @@ fn globs(value: &Value<'_>) -> Vec<String> {
         value.refuse_unseen("an empty list allows no model".to_owned(), remedy.to_owned());
     }
     globs
+}
+
+/// `keys.upstreams`: names of upstreams.
+fn positions(value: &Value<'_>, upstreams: &[Upstream]) -> Vec<usize> {
+    if value.elements().is_empty() {
+        let remedy = "leave it out to allow every upstream";
+        value.refuse_unseen("an empty list allows no upstream".to_owned(), remedy.to_owned());
+    }
+    value.elements().iter().filter_map(|element| position(element, upstreams)).collect()
 }
 
 /// The name of a model, or a glob: not empty, at most 256 bytes, nothing invisible.

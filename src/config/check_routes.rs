@@ -1,78 +1,216 @@
-//! `[[routes]]` and `[routing]`: names of models and of upstreams, which must exist.
+//! `[[routes]]` and `[routing]`.
 
 use std::collections::HashSet;
 
-use toml::de::DeValue;
-
 use super::check::bounded;
 use super::check_keys::model;
-use super::problem::did_you_mean;
+use super::check_targets::{Aliased, Targets, position};
+use super::lookup::Lookup;
+use super::pattern::Pattern;
 use super::raw::{Table, Value};
-use super::{Route, Target};
+use super::{Balance, Clocks, Defaults, HashOn, Retry, Route, Target, Upstream};
+use super::{check_defaults, check_retry, check_upstreams, defaults};
 
-/// Targets of one route: more would try a client's patience, not the upstreams.
-const TARGETS_MAX: usize = 16;
+/// Other names of one route.
+const ALIASES_MAX: usize = 64;
+
+/// Routes that a request may go through because it is too long: each asks an upstream before it knows.
+const LARGER_MAX: usize = 4;
+
+/// What routes are made of that say nothing else.
+pub(super) struct Above<'a> {
+    pub(super) upstreams: &'a [Upstream],
+    pub(super) clocks: Clocks,
+    pub(super) retry: Retry,
+}
 
 /// Every route of the file; without any, `*` to the first upstream.
-pub(super) fn routes(root: &mut Table<'_>, upstreams: &[Option<String>]) -> Vec<Route> {
-    let mut seen = HashSet::new();
+pub(super) fn routes(root: &mut Table<'_>, above: &Above<'_>) -> Vec<Route> {
     let tables = bounded(root, "routes");
     if tables.is_empty() {
-        return vec![Route { model: "*".to_owned(), targets: vec![Target { upstream: 0, model: None }] }];
+        let prefill = above.upstreams.first().and_then(|upstream| upstream.prefill);
+        let weight = defaults::TARGET_WEIGHT.default;
+        let target = Target { upstream: 0, key: None, model: None, weight, prefill };
+        return vec![above.route("*".to_owned(), vec![vec![target]])];
     }
-    let mut routes = Vec::with_capacity(tables.len());
-    for mut table in tables {
+    let mut names = HashSet::new();
+    let mut targets = Targets::new(above.upstreams);
+    let (routes, larger): (Vec<Route>, Vec<Option<Value<'_>>>) =
+        tables.into_iter().map(|table| above.written(table, &mut names, &mut targets)).unzip();
+    check_larger(&routes, &larger);
+    refuse_too_many_targets(root, &routes, above.upstreams);
+    routes
+}
+
+/// The route of requests that name no model: to `routing.default_upstream`, which is the first upstream unless the
+/// file says otherwise; `None` for `"off"`.
+pub(super) fn default_route(table: &mut Table<'_>, above: &Above<'_>) -> Option<Route> {
+    let upstream = match table.take("default_upstream") {
+        None => 0,
+        Some(value) if value.is("off") => return None,
+        Some(value) => position(&value, above.upstreams)?,
+    };
+    let found = above.upstreams.get(upstream)?;
+    let target = |key| {
+        let weight = defaults::TARGET_WEIGHT.default;
+        vec![Target { upstream, key, model: None, weight, prefill: found.prefill }]
+    };
+    let tiers = match found.keys.len() {
+        0 | 1 => vec![target(None)],
+        several => (0..several).map(|key| target(Some(key))).collect(),
+    };
+    Some(above.route(String::new(), tiers))
+}
+
+impl Above<'_> {
+    /// A route that says where it goes, and nothing else.
+    fn route(&self, model: String, tiers: Vec<Vec<Target>>) -> Route {
+        Route {
+            model,
+            aliases: Vec::new(),
+            tiers,
+            balance: defaults::BALANCE,
+            hash_on: defaults::HASH_ON,
+            clocks: self.clocks,
+            on_cancel: None,
+            larger: None,
+            continues: defaults::CONTINUE,
+            retry: self.retry,
+            hedge: None,
+            defaults: Defaults::default(),
+        }
+    }
+
+    /// One of `[[routes]]`, and the place of its `larger`.
+    fn written<'d>(
+        &self,
+        mut table: Table<'d>,
+        names: &mut HashSet<String>,
+        targets: &mut Targets<'_>,
+    ) -> (Route, Option<Value<'d>>) {
+        let table = &mut table;
         let model = table.require("model", "\"*\"").and_then(|value| {
             let model = model(&value)?;
-            if !seen.insert(model.clone()) {
+            if !names.insert(model.clone()) {
                 let remedy = "put the targets of both into one route";
                 value.refuse("an earlier route has the same model".to_owned(), remedy.to_owned());
             }
             Some(model)
         });
-        let example = format!("[\"{}\"]", upstreams.iter().flatten().next().map_or("openai", String::as_str));
-        let targets = table.require("targets", &example).map(|value| targets(&value, upstreams));
-        routes.push(Route { model: model.unwrap_or_default(), targets: targets.unwrap_or_default() });
+        let aliases = table.take("aliases").map(|value| aliases(&value, names)).unwrap_or_default();
+        let is_exact = model.as_deref().is_none_or(|model| Pattern::new(model).is_exact());
+        let aliased = match &model {
+            Some(model) if !aliases.is_empty() && is_exact => Aliased { model: Some(model), must_name: false },
+            _ => Aliased { model: None, must_name: !aliases.is_empty() && !is_exact },
+        };
+        let tiers = targets.tiers(table, aliased);
+        let (balance, hash_on) = balance(table);
+        let larger = table.take("larger");
+        let route = Route {
+            aliases,
+            balance,
+            hash_on,
+            clocks: check_retry::clocks(table, self.clocks),
+            on_cancel: check_upstreams::on_cancel(table),
+            larger: larger.as_ref().and_then(self::larger),
+            continues: table.flag("continue", defaults::CONTINUE),
+            retry: check_retry::retry_of(&mut table.table("retry"), self.retry),
+            hedge: check_retry::hedge(&mut table.table("hedge")),
+            defaults: check_defaults::defaults(&mut table.table("defaults")),
+            ..self.route(model.unwrap_or_default(), tiers)
+        };
+        (route, larger)
     }
-    routes
 }
 
-/// `routing.default_upstream`: the first upstream unless the file says otherwise; `None` for `"off"`.
-pub(super) fn default_upstream(table: &mut Table<'_>, upstreams: &[Option<String>]) -> Option<usize> {
-    match table.take("default_upstream") {
-        None => Some(0),
-        Some(value) if value.is("off") => None,
-        Some(value) => position(&value, upstreams),
-    }
-}
-
-/// `routes.targets`: names of upstreams, or tables of `upstream` and `model`.
-fn targets(value: &Value<'_>, upstreams: &[Option<String>]) -> Vec<Target> {
+/// `routes.aliases`: names that nobody else has.
+fn aliases(value: &Value<'_>, names: &mut HashSet<String>) -> Vec<String> {
     let elements = value.elements();
-    if elements.is_empty() || elements.len() > TARGETS_MAX {
-        let remedy = format!("write 1 to {TARGETS_MAX} targets");
-        value.refuse_unseen(format!("a route with {} targets", elements.len()), remedy);
+    if elements.len() > ALIASES_MAX {
+        value.refuse_unseen(format!("more than {ALIASES_MAX} aliases"), String::new());
     }
-    elements.iter().take(TARGETS_MAX).filter_map(|element| target(element, upstreams)).collect()
+    let mut aliases = Vec::new();
+    for element in elements.iter().take(ALIASES_MAX) {
+        let Some(alias) = model(element) else { continue };
+        if !Pattern::new(&alias).is_exact() {
+            let remedy = "write a name without \"*\" and \"?\", or a route of its own";
+            element.refuse("an alias has no wildcards".to_owned(), remedy.to_owned());
+        } else if !names.insert(alias.clone()) {
+            element.refuse("an earlier route has the same name".to_owned(), "choose another name".to_owned());
+        } else {
+            aliases.push(alias);
+        }
+    }
+    aliases
 }
 
-fn target(value: &Value<'_>, upstreams: &[Option<String>]) -> Option<Target> {
-    if matches!(value.raw(), DeValue::String(_)) {
-        return Some(Target { upstream: position(value, upstreams)?, model: None });
+/// `routes.balance` and `routes.hash_on`, which goes with one of them alone.
+fn balance(table: &mut Table<'_>) -> (Balance, HashOn) {
+    let words = [
+        ("weighted", Balance::Weighted),
+        ("least_streams", Balance::LeastStreams),
+        ("p2c", Balance::PowerOfTwo),
+        ("hash", Balance::Hash),
+    ];
+    let balance = table.choice("balance", &words, defaults::BALANCE);
+    let Some(value) = table.take("hash_on") else { return (balance, defaults::HASH_ON) };
+    if balance != Balance::Hash {
+        let remedy = "write balance = \"hash\", or remove it";
+        value.refuse("nothing is hashed here".to_owned(), remedy.to_owned());
     }
-    let mut table = value.table("write \"openai\" or { upstream = \"openai\", model = \"gpt-4.1\" }")?;
-    let upstream = table.require("upstream", "\"openai\"").and_then(|value| position(&value, upstreams));
-    let model = table.take("model").and_then(|value| model(&value));
-    Some(Target { upstream: upstream?, model })
+    let words = [("session", HashOn::Session), ("user", HashOn::User), ("prompt", HashOn::Prompt)];
+    (balance, value.choice(&words).unwrap_or(defaults::HASH_ON))
 }
 
-/// The position of the upstream that `value` names.
-fn position(value: &Value<'_>, upstreams: &[Option<String>]) -> Option<usize> {
-    let name = value.text()?;
-    let found = upstreams.iter().position(|upstream| upstream.as_ref() == Some(&name));
-    if found.is_none() {
-        let known: Vec<&str> = upstreams.iter().flatten().map(String::as_str).collect();
-        value.refuse("there is no such upstream".to_owned(), did_you_mean(&name, &known));
+/// `routes.larger`: the name of one model.
+fn larger(value: &Value<'_>) -> Option<String> {
+    let name = model(value)?;
+    if Pattern::new(&name).is_exact() {
+        return Some(name);
     }
-    found
+    let remedy = "write the name of one model";
+    value.refuse("requests go to a model, and this has wildcards".to_owned(), remedy.to_owned());
+    None
+}
+
+/// Whether each `larger` means a route, and following them ends soon. `places` are theirs.
+fn check_larger(routes: &[Route], places: &[Option<Value<'_>>]) {
+    let names = routes.iter().enumerate().flat_map(|(position, route)| route.names().map(move |n| (n, position)));
+    let lookup = Lookup::new(names);
+    let next = |position: usize| routes[position].larger.as_deref().and_then(|name| lookup.resolve(name));
+    for (start, place) in places.iter().enumerate() {
+        let (Some(place), Some(_)) = (place, &routes[start].larger) else { continue };
+        let Some(first) = next(start) else {
+            place.refuse("no route has this model".to_owned(), "add one, or name another".to_owned());
+            continue;
+        };
+        let mut seen = vec![start];
+        let mut at = Some(first);
+        while let Some(position) = at.filter(|position| !seen.contains(position) && seen.len() <= LARGER_MAX) {
+            seen.push(position);
+            at = next(position);
+        }
+        if at == Some(start) {
+            let remedy = "name a model that takes longer requests than this one";
+            place.refuse("it leads back to this route".to_owned(), remedy.to_owned());
+        } else if seen.len() > LARGER_MAX {
+            let remedy = "name the largest one at once".to_owned();
+            place.refuse(format!("more than {LARGER_MAX} routes in a row"), remedy);
+        }
+    }
+}
+
+/// Targets are counted in 16 bits, each upstream's key and model once over all routes.
+fn refuse_too_many_targets(root: &Table<'_>, routes: &[Route], upstreams: &[Upstream]) {
+    let mut distinct = HashSet::new();
+    for target in routes.iter().flat_map(|route| route.tiers.iter().flatten()) {
+        for key in upstreams[target.upstream].key_positions(target.key) {
+            distinct.insert((target.upstream, key, target.model.as_deref()));
+        }
+    }
+    // Those of the default route come on top.
+    if distinct.len() + defaults::UPSTREAM_KEYS_MAX > defaults::LIST_MAX {
+        let what = format!("{} targets that differ in upstream, key or model", distinct.len());
+        root.refuse_at("routes", what, format!("keep below {}", defaults::LIST_MAX - defaults::UPSTREAM_KEYS_MAX));
+    }
 }

@@ -15,13 +15,21 @@ mod scalar;
 pub mod pattern;
 mod address;
 mod secret;
+mod upstream;
+mod route;
+pub mod lookup;
 mod check;
 mod check_server;
 mod check_keys;
 mod check_upstreams;
+mod check_retry;
+mod check_health;
+mod check_defaults;
 mod check_routes;
+mod check_targets;
 mod builtin;
 mod summary;
+mod summary_routes;
 #[cfg(test)]
 mod tests;
 
@@ -29,15 +37,21 @@ use std::fs;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-
-use secrecy::SecretString;
 
 pub use self::builtin::{demo, from_env};
 pub use self::check::check_log_filter;
 pub use self::env::Env;
 pub use self::problem::Problem;
+pub use self::route::{
+    Balance, BodyDefault, Clocks, Defaults, HashOn, Hedge, HedgeAfter, Retry, RetryBudget, Route, Target,
+};
 pub use self::summary::Summary;
+pub use self::upstream::{
+    BaseUrl, Gate, OnCancel, Prefill, Probe, Protocol, StreamsLimit, Upstream, UpstreamDrain, UpstreamKey,
+    UpstreamKind,
+};
 
 /// Reads and checks the file at `path`. Relative paths in it are relative to its directory.
 ///
@@ -74,9 +88,16 @@ pub struct Config {
     /// Providers.
     pub upstreams: Vec<Upstream>,
     /// What a model name means, first match wins, exact names before globs.
-    pub routes: Vec<Route>,
-    /// The upstream of requests that name no model (files, batches, stored responses), by position.
-    pub default_upstream: Option<usize>,
+    pub routes: Vec<Arc<Route>>,
+    /// Where requests go that name no model (files, batches, stored responses): to `routing.default_upstream`,
+    /// each of its keys a tier, because what one account has stored another does not know.
+    pub default_route: Option<Arc<Route>>,
+    /// What is tried again, and how often, where a route says nothing else.
+    pub retry: Retry,
+    /// What the retries of all routes together may cost.
+    pub retry_budget: RetryBudget,
+    /// When a target is left alone, and for how long.
+    pub health: Health,
     /// Metrics and health.
     pub admin: Admin,
     /// How the process stops.
@@ -186,24 +207,18 @@ pub enum TlsVersion {
 /// `[stream]`; `None` is `"off"`.
 #[derive(Clone, Debug)]
 pub struct Stream {
+    /// The clocks of routes that set none of their own. A request is timed by those of its route.
+    pub clocks: Clocks,
     /// Silence towards the client after which a comment is sent.
     pub keep_alive: Option<Duration>,
-    /// When the response head of a stream is sent although the upstream has not answered yet, so that
-    /// keep-alive comments can flow. Later failures are then error events instead of status codes.
-    pub early_head_after: Option<Duration>,
-    /// From the request's arrival to the head of an answer that is no stream.
-    pub response_timeout: Option<Duration>,
-    /// From the request's arrival to its first event.
-    pub first_token_timeout: Option<Duration>,
-    /// Silence of the upstream between two reads.
-    pub idle_timeout: Option<Duration>,
-    /// From the request's arrival to the last byte of its answer.
-    pub total_timeout: Option<Duration>,
     /// How long a client may take none of the bytes that wait for it.
     pub slow_client_timeout: Option<Duration>,
     /// Bytes of an incomplete event kept back, so that a break in its middle can still be told as an error
     /// event. A longer event is passed on in pieces, and a break in it aborts the transfer.
     pub event_hold_bytes_max: usize,
+    /// Bytes of an answer kept back until its first token, so that what goes wrong before it can still be tried
+    /// elsewhere. With more than these the answer goes out as it is.
+    pub commit_bytes_max: usize,
 }
 
 /// Requests per minute and streams at once; `None` is no limit.
@@ -226,94 +241,44 @@ pub struct Key {
     pub models: Vec<String>,
     /// Limits of this key.
     pub limits: Limits,
+    /// Who goes first where requests wait for an upstream.
+    pub priority: Priority,
+    /// Positions in [`Config::upstreams`] of those that it may use; empty allows every upstream.
+    pub upstreams: Vec<usize>,
 }
 
-/// What an upstream speaks.
+/// The class of a request where requests wait for an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamKind {
-    /// OpenAI's API, by OpenAI or anybody else.
-    OpenAi,
-    /// The demo upstream inside this process.
-    Demo,
+pub enum Priority {
+    /// Somebody waits for the answer.
+    Interactive,
+    /// Nobody does.
+    Batch,
 }
 
-/// HTTP version towards an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// ALPN decides over TLS; HTTP/1.1 without.
-    Auto,
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2, by ALPN or prior knowledge.
-    Http2,
-}
-
-/// `[[upstreams]]`
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Name in routes, logs and metrics.
-    pub name: String,
-    /// Dialect.
-    pub kind: UpstreamKind,
-    /// Where it is, taken apart.
-    pub base: BaseUrl,
-    /// API key sent as `authorization: Bearer`.
-    pub key: Option<SecretString>,
-    /// HTTP version.
-    pub protocol: Protocol,
-    /// Connections of the whole process to it.
-    pub connections_max: usize,
-    /// Streams per HTTP/2 connection (the upstream's own setting counts too).
-    pub h2_streams_max: usize,
-    /// Deadline of name resolution.
-    pub dns_timeout: Duration,
-    /// Deadline of the TCP (or Unix socket) connect.
-    pub connect_timeout: Duration,
-    /// Deadline of the TLS and HTTP/2 handshakes.
-    pub handshake_timeout: Duration,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
-    /// Age after which a connection is not used again.
-    pub lifetime_max: Duration,
-    /// Kernel receive buffer, in bytes (`SO_RCVBUF`; the kernel doubles it).
-    pub receive_buffer_bytes: usize,
-    /// PEM file of additional certificate authorities.
-    pub ca_file: Option<PathBuf>,
-    /// Whether `stream_options.include_usage` is added to streams that do not ask for it.
-    pub include_usage: bool,
-}
-
-/// A `base_url` taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl {
-    /// Whether TLS is spoken.
-    pub tls: bool,
-    /// Host name or literal address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Unix socket to connect to instead of `host:port` (`unix:/path/of.sock:/v1`).
-    pub unix: Option<PathBuf>,
-    /// Path prefix without trailing slash, such as `/v1`.
-    pub path: String,
-}
-
-/// `[[routes]]`
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// A model name or a glob.
-    pub model: String,
-    /// In the order in which they are tried.
-    pub targets: Vec<Target>,
-}
-
-/// One target of a route.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Position in [`Config::upstreams`].
-    pub upstream: usize,
-    /// The upstream's name for the model, where it differs.
-    pub model: Option<String>,
+/// `[health]`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Health {
+    /// Failures in a row after which a target is left alone.
+    pub breaker_failures: u32,
+    /// Share of failures among its attempts of late after which it is, too.
+    pub breaker_ratio: f64,
+    /// How long, the first time.
+    pub breaker_open: Duration,
+    /// How long at most: each time without a success between doubles it.
+    pub breaker_open_max: Duration,
+    /// How long a target that throttles is left alone where it does not say.
+    pub throttle: Duration,
+    /// How long at most, whatever it says.
+    pub throttle_max: Duration,
+    /// How long a target is left out that is much worse than the others of its tier.
+    pub ejection: Duration,
+    /// Share of a tier's targets that may be left out for that at once.
+    pub ejected_share_max: f64,
+    /// When less than this share of a tier's targets is well, all of them are asked.
+    pub panic_share: f64,
+    /// How long a target that comes back takes to get its full share again.
+    pub slow_start: Duration,
 }
 
 /// `[admin]`

@@ -120,6 +120,30 @@ impl<'d> Table<'d> {
         value.elements().iter().filter_map(|element| element.table(&remedy)).collect()
     }
 
+    /// Whether the file sets `key` here.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.is_some_and(|entries| entries.contains_key(key))
+    }
+
+    /// Takes whatever is left, under names that are the file's own.
+    pub(super) fn rest(mut self) -> Vec<(&'d str, Value<'d>)> {
+        let entries = self.entries.take().into_iter().flatten();
+        let mut rest = Vec::new();
+        for (key, value) in entries.filter(|(key, _)| !self.known.contains(&key.get_ref().as_ref())) {
+            let name = key.get_ref().as_ref();
+            let path = join(&self.path, &quoted(name));
+            rest.push((name, Value { document: self.document, path, node: value.get_ref(), span: value.span() }));
+        }
+        rest
+    }
+
+    /// Records a problem of `key`, at its place where the file has it.
+    pub(super) fn refuse_at(&self, key: &'static str, what: String, remedy: String) {
+        let value = self.entries.and_then(|entries| entries.get_key_value(key));
+        let span = value.map_or(self.span.clone(), |(_, value)| value.span());
+        self.document.report(&span, &join(&self.path, key), None, what, remedy);
+    }
+
     /// Records a problem of `key` in this table, at the place of the table.
     pub(super) fn refuse(&self, key: &str, what: String, remedy: String) {
         self.document.report(&self.span, &join(&self.path, key), None, what, remedy);
@@ -168,6 +192,21 @@ impl<'d> Value<'d> {
     /// The document that the value stands in.
     pub(super) fn document(&self) -> &'d Document<'d> {
         self.document
+    }
+
+    /// Whether it is a string.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.node, DeValue::String(_))
+    }
+
+    /// Whether it is an array.
+    pub(super) fn is_array(&self) -> bool {
+        matches!(self.node, DeValue::Array(_))
+    }
+
+    /// Whether it is a string into which a variable is filled.
+    pub(super) fn has_variable(&self) -> bool {
+        matches!(self.node, DeValue::String(text) if text.contains("${"))
     }
 
     /// Records a problem and repeats the value as written (unless it is a whole array or table).

@@ -178,6 +178,11 @@ impl Table<'_> {
         self.take(key).and_then(|value| value.size(setting.least, setting.most)).unwrap_or(setting.default)
     }
 
+    /// The number `key`, whole or not, or its default.
+    pub(super) fn real(&mut self, key: &'static str, setting: &Setting<f64>) -> f64 {
+        self.take(key).and_then(|value| value.real(setting.least, setting.most)).unwrap_or(setting.default)
+    }
+
     /// The flag `key`, or its default.
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
         self.take(key).and_then(|value| value.flag()).unwrap_or(default)

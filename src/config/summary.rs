@@ -4,12 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::scalar::{duration_text, size_text};
-use super::{
-    Config, Key, Limits, LogFormat, Protocol, Server, Tick, TlsVersion, Upstream, UpstreamKind, WantedReactor,
-};
+use super::summary_routes::{routes, upstream};
+use super::{Clocks, Config, Health, Key, Limits, LogFormat, Priority, Server, Tick, TlsVersion, WantedReactor};
 
 /// Displays a [`Config`] as TOML. Of a virtual key only the first 8 digits of its digest are shown, of an
-/// upstream's key only that there is one.
+/// upstream's keys only their names, of a header that came from a variable only its name.
 #[derive(Debug)]
 pub struct Summary<'c>(pub(super) &'c Config);
 
@@ -21,12 +20,13 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "\n[limits]")?;
         limits(f, config.limits)?;
         for entry in &config.keys {
-            key(f, entry)?;
+            key(f, entry, config)?;
         }
         for entry in &config.upstreams {
             upstream(f, entry)?;
         }
         routes(f, config)?;
+        health(f, config.health)?;
         writeln!(f, "\n[admin]")?;
         writeln!(f, "listen = \"{}\"", or(config.admin.listen, "off"))?;
         writeln!(f, "\n[drain]")?;
@@ -92,13 +92,10 @@ fn stream(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
     let stream = &config.stream;
     writeln!(f, "\n[stream]")?;
     clock_or_off(f, "keep_alive", stream.keep_alive)?;
-    clock_or_off(f, "early_head_after", stream.early_head_after)?;
-    clock_or_off(f, "response_timeout", stream.response_timeout)?;
-    clock_or_off(f, "first_token_timeout", stream.first_token_timeout)?;
-    clock_or_off(f, "idle_timeout", stream.idle_timeout)?;
-    clock_or_off(f, "total_timeout", stream.total_timeout)?;
+    clocks(f, stream.clocks)?;
     clock_or_off(f, "slow_client_timeout", stream.slow_client_timeout)?;
-    size(f, "event_hold", stream.event_hold_bytes_max)
+    size(f, "event_hold", stream.event_hold_bytes_max)?;
+    size(f, "commit_bytes_max", stream.commit_bytes_max)
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, limits: Limits) -> fmt::Result {
@@ -106,7 +103,7 @@ fn limits(f: &mut fmt::Formatter<'_>, limits: Limits) -> fmt::Result {
     writeln!(f, "streams = {}", number_or(limits.streams, "off"))
 }
 
-fn key(f: &mut fmt::Formatter<'_>, key: &Key) -> fmt::Result {
+fn key(f: &mut fmt::Formatter<'_>, key: &Key, config: &Config) -> fmt::Result {
     writeln!(f, "\n[[keys]]\nname = {}", quoted(&key.name))?;
     let [first, second, third, fourth, ..] = key.sha256;
     writeln!(f, "# sha256 = \"{first:02x}{second:02x}{third:02x}{fourth:02x}…\"")?;
@@ -114,64 +111,49 @@ fn key(f: &mut fmt::Formatter<'_>, key: &Key) -> fmt::Result {
         let models: Vec<String> = key.models.iter().map(|model| quoted(model)).collect();
         writeln!(f, "models = [{}]", models.join(", "))?;
     }
+    let priority = match key.priority {
+        Priority::Interactive => "interactive",
+        Priority::Batch => "batch",
+    };
+    writeln!(f, "priority = \"{priority}\"")?;
+    if !key.upstreams.is_empty() {
+        let names: Vec<String> = key.upstreams.iter().map(|at| quoted(&config.upstreams[*at].name)).collect();
+        writeln!(f, "upstreams = [{}]", names.join(", "))?;
+    }
     limits(f, key.limits)
 }
 
-fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
-    writeln!(f, "\n[[upstreams]]\nname = {}", quoted(&upstream.name))?;
-    match upstream.kind {
-        UpstreamKind::Demo => writeln!(f, "kind = \"demo\"")?,
-        UpstreamKind::OpenAi => {
-            writeln!(f, "kind = \"openai\"\nbase_url = {}", quoted(&upstream.base.to_string()))?;
-            writeln!(f, "# key: {}", if upstream.key.is_some() { "set" } else { "none" })?;
-        }
-    }
-    let protocol = match upstream.protocol {
-        Protocol::Auto => "auto",
-        Protocol::Http1 => "http1",
-        Protocol::Http2 => "http2",
-    };
-    writeln!(f, "protocol = \"{protocol}\"")?;
-    writeln!(f, "connections_max = {}", upstream.connections_max)?;
-    writeln!(f, "h2_streams_max = {}", upstream.h2_streams_max)?;
-    clock(f, "dns_timeout", upstream.dns_timeout)?;
-    clock(f, "connect_timeout", upstream.connect_timeout)?;
-    clock(f, "handshake_timeout", upstream.handshake_timeout)?;
-    clock(f, "idle_timeout", upstream.idle_timeout)?;
-    clock(f, "lifetime_max", upstream.lifetime_max)?;
-    size(f, "receive_buffer", upstream.receive_buffer_bytes)?;
-    if let Some(ca_file) = &upstream.ca_file {
-        writeln!(f, "ca_file = {}", quoted(&ca_file.to_string_lossy()))?;
-    }
-    writeln!(f, "include_usage = {}", upstream.include_usage)
+fn health(f: &mut fmt::Formatter<'_>, health: Health) -> fmt::Result {
+    writeln!(f, "\n[health]")?;
+    writeln!(f, "breaker_failures = {}", health.breaker_failures)?;
+    writeln!(f, "breaker_ratio = {:?}", health.breaker_ratio)?;
+    clock(f, "breaker_open", health.breaker_open)?;
+    clock(f, "breaker_open_max", health.breaker_open_max)?;
+    clock(f, "throttle", health.throttle)?;
+    clock(f, "throttle_max", health.throttle_max)?;
+    clock(f, "ejection", health.ejection)?;
+    writeln!(f, "ejected_share_max = {:?}", health.ejected_share_max)?;
+    writeln!(f, "panic_share = {:?}", health.panic_share)?;
+    clock(f, "slow_start", health.slow_start)
 }
 
-fn routes(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
-    let name = |position: usize| quoted(&config.upstreams[position].name);
-    writeln!(f, "\n[routing]")?;
-    let default_upstream = config.default_upstream.map_or_else(|| quoted("off"), name);
-    writeln!(f, "default_upstream = {default_upstream}")?;
-    for route in &config.routes {
-        writeln!(f, "\n[[routes]]\nmodel = {}", quoted(&route.model))?;
-        let target = |target: &super::Target| match &target.model {
-            None => name(target.upstream),
-            Some(model) => format!("{{ upstream = {}, model = {} }}", name(target.upstream), quoted(model)),
-        };
-        let targets: Vec<String> = route.targets.iter().map(target).collect();
-        writeln!(f, "targets = [{}]", targets.join(", "))?;
-    }
-    Ok(())
+pub(super) fn clocks(f: &mut fmt::Formatter<'_>, clocks: Clocks) -> fmt::Result {
+    clock_or_off(f, "early_head_after", clocks.early_head_after)?;
+    clock_or_off(f, "response_timeout", clocks.response_timeout)?;
+    clock_or_off(f, "first_token_timeout", clocks.first_token_timeout)?;
+    clock_or_off(f, "idle_timeout", clocks.idle_timeout)?;
+    clock_or_off(f, "total_timeout", clocks.total_timeout)
 }
 
-fn clock(f: &mut fmt::Formatter<'_>, key: &str, duration: Duration) -> fmt::Result {
+pub(super) fn clock(f: &mut fmt::Formatter<'_>, key: &str, duration: Duration) -> fmt::Result {
     writeln!(f, "{key} = \"{}\"", duration_text(duration))
 }
 
-fn clock_or_off(f: &mut fmt::Formatter<'_>, key: &str, duration: Option<Duration>) -> fmt::Result {
+pub(super) fn clock_or_off(f: &mut fmt::Formatter<'_>, key: &str, duration: Option<Duration>) -> fmt::Result {
     writeln!(f, "{key} = \"{}\"", or(duration.map(duration_text), "off"))
 }
 
-fn size(f: &mut fmt::Formatter<'_>, key: &str, bytes: usize) -> fmt::Result {
+pub(super) fn size(f: &mut fmt::Formatter<'_>, key: &str, bytes: usize) -> fmt::Result {
     writeln!(f, "{key} = \"{}\"", size_text(bytes))
 }
 
@@ -180,11 +162,11 @@ fn number_or(number: Option<impl fmt::Display>, word: &str) -> String {
     number.map_or_else(|| quoted(word), |number| number.to_string())
 }
 
-fn or(value: Option<impl fmt::Display>, word: &str) -> String {
+pub(super) fn or(value: Option<impl fmt::Display>, word: &str) -> String {
     value.map_or_else(|| word.to_owned(), |value| value.to_string())
 }
 
 /// `text` as a TOML string from which no variable is filled in.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.replace('$', "$$")).to_string()
 }

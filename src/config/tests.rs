@@ -68,8 +68,9 @@ fn the_excerpt_in_the_readme_and_the_files_in_deploy_are_accepted() {
 fn the_least_file_is_accepted_and_routes_everything_to_its_upstream() {
     let config = accept(MINIMAL);
     assert_eq!(config.routes.len(), 1);
-    assert_eq!((config.routes[0].model.as_str(), config.routes[0].targets[0].upstream), ("*", 0));
-    assert_eq!(config.default_upstream, Some(0));
+    assert_eq!((config.routes[0].model.as_str(), config.routes[0].tiers[0][0].upstream), ("*", 0));
+    let default_route = config.default_route.as_ref().expect("a default route");
+    assert_eq!(default_route.tiers[0][0].upstream, 0);
     assert_eq!(config.upstreams[0].base.to_string(), "http://127.0.0.1:1/v1");
     assert_eq!(config.upstreams[0].kind, UpstreamKind::OpenAi);
     assert!(config.keys.is_empty());
@@ -347,7 +348,7 @@ fn secrets_come_from_files_beside_the_configuration() {
     );
     file("config.toml", &text);
     let config = load(&directory.path().join("config.toml"), &env()).expect("a good file");
-    assert_eq!(config.upstreams[0].key.as_ref().map(ExposeSecret::expose_secret), Some("sk-upstream-canary"));
+    assert_eq!(config.upstreams[0].keys[0].secret.expose_secret(), "sk-upstream-canary");
     assert_eq!(config.keys[0].sha256[..], Sha256::digest("sk-virtual-canary-0001")[..]);
     assert_eq!(config.server.tls.as_ref().map(|tls| tls.min_version), Some(TlsVersion::V1_3));
     assert!(!format!("{config:?}{}", config.summary()).contains("canary"));
@@ -372,7 +373,7 @@ fn keys_in_the_environment_make_upstreams() {
     let two = from_env(&env).expect("keys").expect("good keys");
     assert_eq!(two.upstreams[0].base.port, 8000);
     let routes: Vec<(&str, usize)> =
-        two.routes.iter().map(|route| (route.model.as_str(), route.targets[0].upstream)).collect();
+        two.routes.iter().map(|route| (route.model.as_str(), route.tiers[0][0].upstream)).collect();
     assert!(routes.contains(&("grok-*", 1)) && routes.ends_with(&[("*", 0)]), "{routes:?}");
 
     let all = Env::of([

@@ -1,4 +1,3 @@
 //! What a model name means: from the name to a route, and from the route to the order of its targets.
 
-pub mod pick;
 pub mod table;

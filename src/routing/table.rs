@@ -1,229 +1,264 @@
-//! From a model name to its route.
+//! From a model name to its route, and the targets of all routes.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::pattern::Pattern;
-use crate::config::{self, Config};
-use crate::units::{RouteId, UpstreamId};
+use crate::config::lookup::Lookup;
+use crate::config::{self, Config, Prefill};
+use crate::units::{RouteId, TargetId, UpstreamId};
 
 /// All routes, arranged for looking up. Immutable; built once and shared.
 #[derive(Debug)]
 pub struct Table {
     routes: Vec<Route>,
-    /// Positions of the routes without wildcards.
-    exact: HashMap<Box<str>, usize>,
-    /// Positions of the others, the narrowest first.
-    globs: Vec<(Pattern, usize)>,
+    default_route: Option<Route>,
+    lookup: Lookup,
     /// Models to list, each with its owner.
     names: Vec<(Box<str>, Box<str>)>,
-    default_upstream: Option<UpstreamId>,
+    targets: Vec<Target>,
 }
 
 /// What a model name means.
 #[derive(Debug)]
 pub struct Route {
-    /// Its position in `[[routes]]`.
-    pub id: RouteId,
-    /// As written, at least one where the configuration was checked; see [`crate::routing::pick::order`].
-    pub targets: Vec<Target>,
+    /// Its position in `[[routes]]`; `None`: the route of requests that name no model.
+    pub id: Option<RouteId>,
+    /// In the order in which they are tried; none of them is empty.
+    pub tiers: Vec<Vec<Choice>>,
+    /// What else its requests go by.
+    pub rules: Arc<config::Route>,
 }
 
-/// One place where a request may be sent.
+/// One target of a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Which one.
+    pub target: TargetId,
+    /// Its share of the tier's requests: the target's weight times that of its key.
+    pub weight: u32,
+}
+
+/// One place where a request may be sent: an upstream, one of its keys, and its name for the model. It is the same
+/// target in whatever routes it stands.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// Its position in the table.
+    pub id: TargetId,
     /// The provider.
     pub upstream: UpstreamId,
+    /// Position in the upstream's keys; 0 also where it has none.
+    pub key: usize,
     /// The provider's name for the model; `None` keeps the client's.
     pub model: Option<Arc<str>>,
+    /// How it goes on with a given beginning of an answer, if it can.
+    pub prefill: Option<Prefill>,
 }
 
 impl Table {
     /// The table of `[[routes]]`.
+    ///
+    /// # Panics
+    /// When there are more than 65535 targets; configuration checking refuses those.
     pub fn new(config: &Config) -> Self {
-        let mut exact = HashMap::new();
-        let mut globs = Vec::new();
-        let mut names = Vec::new();
-        for (position, route) in config.routes.iter().enumerate() {
-            let pattern = Pattern::new(&route.model);
-            if !pattern.is_exact() {
-                globs.push((pattern, position));
-            } else if !exact.contains_key(route.model.as_str()) {
-                exact.insert(route.model.as_str().into(), position);
-                names.push((route.model.as_str().into(), owner(config, route).into()));
-            }
-        }
-        // Stable: equally narrow globs stay in file order.
-        globs.sort_by_key(|(pattern, _)| Reverse(pattern.specificity()));
-        Self {
-            routes: config
-                .routes
-                .iter()
-                .enumerate()
-                .map(|(position, route)| Route::new(position, route))
-                .collect(),
-            exact,
-            globs,
-            names,
-            default_upstream: config.default_upstream.map(UpstreamId::new),
-        }
+        let mut builder = Builder { config, targets: Vec::new(), ids: HashMap::new() };
+        let routes: Vec<Route> = config
+            .routes
+            .iter()
+            .enumerate()
+            .map(|(position, rules)| builder.route(Some(RouteId::new(position)), rules))
+            .collect();
+        let default_route = config.default_route.as_ref().map(|rules| builder.route(None, rules));
+        let targets = builder.targets;
+        let named =
+            || config.routes.iter().enumerate().flat_map(|(at, route)| route.names().map(move |n| (n, at)));
+        let lookup = Lookup::new(named());
+        let listed = named().filter(|(name, position)| lookup.exact(name) == Some(*position));
+        let names =
+            listed.map(|(name, position)| (name.into(), owner(config, &config.routes[position]).into())).collect();
+        Self { routes, default_route, lookup, names, targets }
     }
 
-    /// The route of `model`: the one with exactly this name, else the glob with the longest text before its
-    /// first wildcard, else, among equals, the first in the file. So a `*` at the top of the file takes only
+    /// The route of `model`: the one with exactly this name or alias, else the glob with the longest text before
+    /// its first wildcard, else, among equals, the first in the file. So a `*` at the top of the file takes only
     /// what no other route wants.
     pub fn resolve(&self, model: &str) -> Option<&Route> {
-        let glob = || self.globs.iter().find(|(pattern, _)| pattern.matches(model)).map(|(_, position)| position);
-        let position = self.exact.get(model).or_else(glob)?;
-        self.routes.get(*position)
+        self.routes.get(self.lookup.resolve(model)?)
     }
 
-    /// The models to list, in file order, each with the name of its first target's upstream. Globs are left
-    /// out: what they stand for is not known here.
+    /// The models to list, in file order, each with the name of its first target's upstream; aliases stand behind
+    /// their model. Globs are left out: what they stand for is not known here.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names.iter().map(|(name, owner)| (name.as_ref(), owner.as_ref()))
     }
 
-    /// The upstream of requests that name no model.
-    pub fn default_upstream(&self) -> Option<UpstreamId> {
-        self.default_upstream
+    /// The route of requests that name no model: each key of the default upstream is a tier.
+    pub fn default_route(&self) -> Option<&Route> {
+        self.default_route.as_ref()
+    }
+
+    /// All targets, by their ids.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// One target.
+    ///
+    /// # Panics
+    /// When `id` is of another table.
+    pub fn target(&self, id: TargetId) -> &Target {
+        &self.targets[id.index()]
     }
 }
 
 impl Route {
-    fn new(position: usize, route: &config::Route) -> Self {
-        let targets = route.targets.iter().map(|target| Target {
-            upstream: UpstreamId::new(target.upstream),
-            model: target.model.as_deref().map(Arc::from),
-        });
-        Self { id: RouteId::new(position), targets: targets.collect() }
+    /// All its choices, tier by tier.
+    pub fn choices(&self) -> impl Iterator<Item = Choice> {
+        self.tiers.iter().flatten().copied()
+    }
+}
+
+/// Gives each distinct target one id.
+struct Builder<'c> {
+    config: &'c Config,
+    targets: Vec<Target>,
+    ids: HashMap<(usize, usize, Option<&'c str>), TargetId>,
+}
+
+impl<'c> Builder<'c> {
+    fn route(&mut self, id: Option<RouteId>, rules: &'c Arc<config::Route>) -> Route {
+        let tiers = rules.tiers.iter().map(|tier| self.tier(tier)).collect();
+        Route { id, tiers, rules: Arc::clone(rules) }
+    }
+
+    fn tier(&mut self, tier: &'c [config::Target]) -> Vec<Choice> {
+        let mut choices = Vec::with_capacity(tier.len());
+        for target in tier {
+            let upstream = &self.config.upstreams[target.upstream];
+            for key in upstream.key_positions(target.key) {
+                let key_weight = upstream.keys.get(key).map_or(1, |key| key.weight);
+                let weight = target.weight.saturating_mul(key_weight);
+                choices.push(Choice { target: self.id(target, key), weight });
+            }
+        }
+        choices
+    }
+
+    fn id(&mut self, target: &'c config::Target, key: usize) -> TargetId {
+        let model = target.model.as_deref();
+        let next = self.targets.len();
+        *self.ids.entry((target.upstream, key, model)).or_insert_with(|| {
+            let id = TargetId::new(next);
+            let (upstream, prefill) = (UpstreamId::new(target.upstream), target.prefill);
+            self.targets.push(Target { id, upstream, key, model: model.map(Arc::from), prefill });
+            id
+        })
     }
 }
 
 fn owner<'a>(config: &'a Config, route: &config::Route) -> &'a str {
-    let upstream = route.targets.first().and_then(|target| config.upstreams.get(target.upstream));
-    upstream.map_or("", |upstream| upstream.name.as_str())
+    let first = route.tiers.iter().flatten().next();
+    first.map_or("", |target| config.upstreams[target.upstream].name.as_str())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::config::{
-        Admin, BaseUrl, Drain, Limits, Log, LogFormat, Protocol, Server, Stream, Upstream, UpstreamKind,
-    };
-    use crate::routing::pick;
+    use crate::config::Env;
 
-    fn upstream(name: &str) -> Upstream {
-        let time = Duration::from_secs(1);
-        Upstream {
-            name: name.into(),
-            kind: UpstreamKind::OpenAi,
-            base: BaseUrl { tls: false, host: "h".into(), port: 80, unix: None, path: String::new() },
-            key: None,
-            protocol: Protocol::Auto,
-            connections_max: 1,
-            h2_streams_max: 1,
-            dns_timeout: time,
-            connect_timeout: time,
-            handshake_timeout: time,
-            idle_timeout: time,
-            lifetime_max: time,
-            receive_buffer_bytes: 1,
-            ca_file: None,
-            include_usage: true,
-        }
+    const UPSTREAMS: &str = "[[upstreams]]\nname = \"one\"\nbase_url = \"http://h\"\n\
+        [[upstreams]]\nname = \"two\"\nbase_url = \"http://h\"\nprefill = \"prefix\"\n\
+        keys = [{ name = \"a\", key_env = \"A\", weight = 2 }, { name = \"b\", key_env = \"B\" }]\n\
+        [routing]\ndefault_upstream = \"two\"\n";
+
+    fn table(routes: &str) -> Table {
+        let env = Env::of([("A", "sk-a"), ("B", "sk-b")]);
+        Table::new(&config::parse(&format!("{UPSTREAMS}{routes}"), "x", &env).expect("a good file"))
     }
 
-    /// An upstream by position, and the model there.
-    type Written = (usize, Option<&'static str>);
-
-    /// Each route is a model and its targets.
-    fn table(routes: &[(&str, &[Written])]) -> Table {
-        let time = Duration::from_secs(1);
-        let target =
-            |(upstream, model): &Written| config::Target { upstream: *upstream, model: model.map(str::to_owned) };
-        let routes = routes.iter().map(|(model, targets)| config::Route {
-            model: (*model).to_owned(),
-            targets: targets.iter().map(target).collect(),
-        });
-        Table::new(&Config {
-            server: Server {
-                listen: vec![],
-                workers: None,
-                pin: false,
-                reactor: config::WantedReactor::Epoll,
-                tick: config::Tick::Off,
-                connections_max: None,
-                in_flight_max: 1,
-                header_timeout: time,
-                body_timeout: time,
-                idle_timeout: time,
-                header_bytes_max: 1,
-                headers_max: 1,
-                body_bytes_max: 1,
-                h2_streams_max: 1,
-                send_buffer_bytes: 1,
-                tls: None,
-            },
-            stream: Stream {
-                keep_alive: None,
-                early_head_after: None,
-                response_timeout: None,
-                first_token_timeout: None,
-                idle_timeout: None,
-                total_timeout: None,
-                slow_client_timeout: None,
-                event_hold_bytes_max: 1,
-            },
-            limits: Limits::default(),
-            keys: vec![],
-            upstreams: vec![upstream("one"), upstream("two")],
-            routes: routes.collect(),
-            default_upstream: Some(1),
-            admin: Admin { listen: None },
-            drain: Drain { delay: time, timeout: time },
-            log: Log { filter: String::new(), format: LogFormat::Text, access: false },
-            demo: config::DemoSettings { tokens_per_second: 1.0, seed: 0, first_token: time },
-        })
+    /// Upstream, key and model of each choice, with its weight.
+    fn tiers<'t>(table: &'t Table, route: &Route) -> Vec<Vec<(usize, usize, Option<&'t str>, u32)>> {
+        let choice = |choice: &Choice| {
+            let target = table.target(choice.target);
+            assert_eq!(target.id, choice.target);
+            (target.upstream.index(), target.key, target.model.as_deref(), choice.weight)
+        };
+        route.tiers.iter().map(|tier| tier.iter().map(choice).collect()).collect()
     }
 
     #[test]
     fn the_narrowest_route_wins() {
-        let to_one: &[_] = &[(0, None)];
-        let table = table(&[
-            ("*", to_one),
-            ("gpt-*", to_one),
-            ("gpt-4*", to_one),
-            ("gpt-?", to_one),
-            ("gpt-5", to_one),
-            ("gpt-5", to_one),
-        ]);
-        for (model, expected) in
-            [("gpt-5", 4), ("gpt-4o", 2), ("gpt-6", 1), ("gpt-66", 1), ("claude", 0), ("a/b", 0), ("gpt-4", 2)]
-        {
-            assert_eq!(table.resolve(model).map(|route| route.id.index()), Some(expected), "{model}");
+        let models = ["*", "gpt-*", "gpt-4*", "gpt-5"];
+        let routes = models.map(|model| format!("[[routes]]\nmodel = \"{model}\"\ntargets = [\"one\"]\n"));
+        let table = table(&routes.concat());
+        for (model, expected) in [("gpt-5", 3), ("gpt-4o", 2), ("gpt-6", 1), ("claude", 0), ("gpt-4", 2)] {
+            let id = table.resolve(model).and_then(|route| route.id);
+            assert_eq!(id.map(RouteId::index), Some(expected), "{model}");
         }
     }
 
     #[test]
     fn a_name_without_route_has_none() {
-        let table = table(&[("gpt-*", &[(0, None)])]);
+        let table = table("[[routes]]\nmodel = \"gpt-*\"\ntargets = [\"one\"]\n");
         assert!(table.resolve("claude").is_none());
         assert!(table.resolve("").is_none());
     }
 
     #[test]
-    fn targets_keep_their_order_and_names() {
-        let table =
-            table(&[("m", &[(1, Some("upstream-m")), (0, None)]), ("g*", &[(0, None)]), ("n", &[(0, None)])]);
+    fn targets_are_tiers_of_their_own_and_keep_their_order_and_names() {
+        let table = table(
+            "[[routes]]\nmodel = \"m\"\ntargets = [{ upstream = \"two\", model = \"x\" }, \"one\"]\n\
+             [[routes]]\nmodel = \"g*\"\ntargets = [\"one\"]\n[[routes]]\nmodel = \"n\"\ntargets = [\"one\"]\n",
+        );
         let route = table.resolve("m").expect("a route");
-        let targets: Vec<_> =
-            pick::order(route).map(|target| (target.upstream.index(), target.model.as_deref())).collect();
-        assert_eq!(targets, [(1, Some("upstream-m")), (0, None)]);
+        let expected = [vec![(1, 0, Some("x"), 2), (1, 1, Some("x"), 1)], vec![(0, 0, None, 1)]];
+        assert_eq!(tiers(&table, route), expected);
+        assert_eq!(route.choices().count(), 3);
         assert_eq!(table.names().collect::<Vec<_>>(), [("m", "two"), ("n", "one")]);
-        assert_eq!(table.default_upstream(), Some(UpstreamId::new(1)));
+    }
+
+    #[test]
+    fn weights_of_a_target_and_of_its_key_are_multiplied() {
+        let table = table(
+            "[[routes]]\nmodel = \"m\"\ntiers = [[\"one\", { upstream = \"two\", weight = 3 }], \
+             [{ upstream = \"two\", key = \"b\", weight = 5 }]]\n",
+        );
+        let route = table.resolve("m").expect("a route");
+        let expected = [vec![(0, 0, None, 1), (1, 0, None, 6), (1, 1, None, 3)], vec![(1, 1, None, 5)]];
+        assert_eq!(tiers(&table, route), expected);
+    }
+
+    #[test]
+    fn the_same_target_in_several_routes_is_one() {
+        let table = table(
+            "[[routes]]\nmodel = \"m\"\ntargets = [\"two\", { upstream = \"one\", model = \"x\" }]\n\
+             [[routes]]\nmodel = \"*\"\ntargets = [\"one\", \"two\"]\n",
+        );
+        let [m, rest] = ["m", "other"].map(|model| table.resolve(model).expect("a route"));
+        assert_eq!(table.targets().len(), 4);
+        assert_eq!(m.tiers[0], rest.tiers[1]);
+        assert_ne!(m.tiers[1], rest.tiers[0]);
+        let prefills: Vec<_> = table.targets().iter().map(|target| target.prefill).collect();
+        assert_eq!(prefills, [Some(Prefill::Prefix), Some(Prefill::Prefix), None, None]);
+        assert!(table.targets().iter().enumerate().all(|(position, target)| target.id.index() == position));
+    }
+
+    #[test]
+    fn an_alias_means_its_route_and_no_upstream_hears_it() {
+        let table = table(
+            "[[routes]]\nmodel = \"gpt-5\"\naliases = [\"fast\", \"gpt-4\"]\ntargets = [\"one\"]\n\
+             [[routes]]\nmodel = \"gpt-*\"\ntargets = [\"one\"]\n",
+        );
+        for model in ["gpt-5", "fast", "gpt-4"] {
+            let route = table.resolve(model).expect(model);
+            assert_eq!(tiers(&table, route), [[(0, 0, Some("gpt-5"), 1)]], "{model}");
+        }
+        assert_eq!(table.names().collect::<Vec<_>>(), [("gpt-5", "one"), ("fast", "one"), ("gpt-4", "one")]);
+    }
+
+    #[test]
+    fn requests_without_a_model_go_to_the_keys_of_the_default_upstream_in_turn() {
+        let table = table("[[routes]]\nmodel = \"m\"\ntargets = [\"one\"]\n");
+        let route = table.default_route().expect("a default route");
+        assert_eq!((tiers(&table, route), route.id), (vec![vec![(1, 0, None, 2)], vec![(1, 1, None, 1)]], None));
     }
 }

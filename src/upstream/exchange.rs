@@ -34,7 +34,8 @@ const ATTEMPTS_MAX: usize = 4;
 pub(super) struct Peer {
     pub(super) id: UpstreamId,
     pub(super) config: config::Upstream,
-    pub(super) origin: Origin,
+    /// One for each key of the upstream, at least one.
+    pub(super) origins: Box<[Origin]>,
     pub(super) connector: Option<Connector>,
     pub(super) caps: Arc<Caps>,
     pub(super) recorder: Rc<Recorder>,
@@ -57,7 +58,8 @@ enum Line {
 
 impl Peer {
     /// See [`Pool::send`](super::Pool::send).
-    pub(super) async fn send(&self, request: &Request) -> Result<Response<Body>, SendError> {
+    pub(super) async fn send(&self, key: usize, request: &Request) -> Result<Response<Body>, SendError> {
+        let origin = &self.origins[key];
         let mut avoid: Option<Rc<http2::Link>> = None;
         let mut attempt = 1;
         loop {
@@ -69,15 +71,15 @@ impl Peer {
             self.recorder.overhead(Stage::Connect, began.elapsed());
             let failed = match line {
                 Line::Http1 { link, reused } => {
-                    self.origin.check(request).map_err(|cause| SendError::response(false, cause))?;
-                    match link.exchange(&self.origin, request, &self.cache).await {
+                    origin.check(request).map_err(|cause| SendError::response(false, cause))?;
+                    match link.exchange(origin, request, &self.cache).await {
                         // A new connection that does not take a request is no accident of timing.
                         Err(failed) if !reused => return Err(failed),
                         other => other,
                     }
                 }
                 Line::Http2(ticket) => {
-                    let head = self.origin.http2(request).map_err(|cause| SendError::response(false, cause))?;
+                    let head = origin.http2(request).map_err(|cause| SendError::response(false, cause))?;
                     avoid = Some(ticket.link().clone());
                     ticket.exchange(head, request.body.clone()).await
                 }

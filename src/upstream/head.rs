@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Uri, Version};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Cause;
 use crate::config;
@@ -37,7 +37,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What all requests to one upstream have in common, prepared once.
+/// What all requests to one upstream with one key have in common, prepared once.
 pub(super) struct Origin {
     scheme: Scheme,
     authority: Authority,
@@ -58,9 +58,16 @@ impl fmt::Debug for Origin {
 }
 
 impl Origin {
+    /// One for each key of the upstream, or the one without a key.
+    ///
     /// # Panics
-    /// When the host or the key can't stand in a header; configuration checking refuses such.
-    pub(super) fn new(upstream: &config::Upstream) -> Self {
+    /// When the host or a key can't stand in a header; configuration checking refuses such.
+    pub(super) fn of(upstream: &config::Upstream) -> Box<[Self]> {
+        let keyed = |key: usize| Self::new(upstream, upstream.keys.get(key).map(|key| &key.secret));
+        upstream.key_positions(None).map(keyed).collect()
+    }
+
+    fn new(upstream: &config::Upstream, key: Option<&SecretString>) -> Self {
         let base = &upstream.base;
         let name = match base.host.as_str() {
             // A Unix socket has no name, but HTTP/1.1 wants one.
@@ -71,7 +78,7 @@ impl Origin {
         let usual_port = if base.tls { 443 } else { 80 };
         let authority =
             if base.unix.is_some() || base.port == usual_port { name } else { format!("{name}:{}", base.port) };
-        let authorization = upstream.key.as_ref().map(|key| {
+        let authorization = key.map(|key| {
             let value = format!("Bearer {}", key.expose_secret());
             let mut value = HeaderValue::try_from(value).expect("a checked key");
             value.set_sensitive(true);

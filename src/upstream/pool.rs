@@ -43,7 +43,7 @@ impl Pool {
             Peer {
                 id,
                 config: upstream.clone(),
-                origin: Origin::new(upstream),
+                origins: Origin::of(upstream),
                 connector: connectors.of(id),
                 caps: caps.clone(),
                 recorder: recorder.clone(),
@@ -60,7 +60,8 @@ impl Pool {
         Rc::new(Self(upstreams.iter().enumerate().map(peer).collect()))
     }
 
-    /// Sends `request` and waits for the head of the answer. Waits as long as the upstream takes: only
+    /// Sends `request` with one of the upstream's keys (by position; 0 where it has none) and waits for the head of
+    /// the answer. The keys of an upstream share its connections. Waits as long as the upstream takes: only
     /// getting a connection has deadlines here, the first token's clock is the caller's.
     ///
     /// Sent again by itself, on another connection, only if it certainly was not sent or not processed.
@@ -74,10 +75,15 @@ impl Pool {
     /// for the same connection go on, one of them in the lead.
     ///
     /// # Panics
-    /// When `upstream` is of another configuration.
-    pub async fn send(&self, upstream: UpstreamId, request: &Request) -> Result<Response<Body>, SendError> {
+    /// When `upstream` or `key` is of another configuration.
+    pub async fn send(
+        &self,
+        upstream: UpstreamId,
+        key: usize,
+        request: &Request,
+    ) -> Result<Response<Body>, SendError> {
         let peer = &self.0[upstream.index()];
-        let answer = peer.send(request).await;
+        let answer = peer.send(key, request).await;
         if let Err(failed) = &answer {
             peer.recorder.upstream_failed(upstream, failed.phase);
         }

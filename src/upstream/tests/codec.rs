@@ -83,7 +83,7 @@ fn an_answer_before_the_request_has_left_is_heard() {
         .await;
         let bench = Bench::new(upstream(address));
         for round in 1..=2 {
-            let response = bench.pool.send(UpstreamId::new(0), &large()).await.expect("heard");
+            let response = bench.pool.send(UpstreamId::new(0), 0, &large()).await.expect("heard");
             assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
             assert_eq!(response.collect_all().await.expect("whole").to_bytes(), "no!");
             assert_eq!((accepted.get(), bench.open()), (round, 0), "never used again");
@@ -101,7 +101,7 @@ fn an_answer_is_heard_though_the_connection_breaks_under_the_request() {
         })
         .await;
         let bench = Bench::new(upstream(address));
-        match bench.pool.send(UpstreamId::new(0), &large()).await {
+        match bench.pool.send(UpstreamId::new(0), 0, &large()).await {
             Ok(response) => assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS),
             // The reset may come first and take the answer with it; what was sent is still known.
             Err(failed) => assert!(failed.sent, "{failed}"),
@@ -130,7 +130,7 @@ fn a_large_request_leaves_whole_while_its_answer_comes() {
         .await;
         let bench = Bench::new(upstream(address));
         for _ in 0..3 {
-            let response = bench.pool.send(UpstreamId::new(0), &large()).await.expect("answered");
+            let response = bench.pool.send(UpstreamId::new(0), 0, &large()).await.expect("answered");
             assert_eq!(response.collect_all().await.expect("whole").to_bytes(), "!");
         }
         assert_eq!((accepted.get(), bench.open()), (1, 1));
@@ -162,7 +162,7 @@ fn large_requests_and_answers_pass_tls() {
         .await;
         let bench = Bench::new(tls_upstream(address, cert));
         for _ in 0..2 {
-            let response = bench.pool.send(UpstreamId::new(0), &large()).await.expect("answered");
+            let response = bench.pool.send(UpstreamId::new(0), 0, &large()).await.expect("answered");
             assert_eq!(response.collect_all().await.expect("whole").to_bytes(), large().body);
         }
         assert_eq!((accepted.get(), bench.open()), (1, 1));
@@ -257,7 +257,7 @@ fn an_answer_without_a_body_gives_its_connection_back_at_once() {
             let bench = bench(format!("HTTP/1.1 {status}\r\n{fields}\r\n")).await;
             let request = Request { method, ..request() };
             for _ in 0..2 {
-                let response = bench.pool.send(UpstreamId::new(0), &request).await.expect("answered");
+                let response = bench.pool.send(UpstreamId::new(0), 0, &request).await.expect("answered");
                 assert!(response.body().is_end_stream());
                 assert_eq!((response.body().framing(), bench.open()), (Framing::Empty, 1));
             }

@@ -65,7 +65,7 @@ fn the_request_is_what_was_asked_and_nothing_of_the_clients_own() {
         {
             request.headers.insert(name, value.parse().expect("a value"));
         }
-        bench.pool.send(UpstreamId::new(0), &request).await.expect("sent");
+        bench.pool.send(UpstreamId::new(0), 0, &request).await.expect("sent");
         let expected = format!(
             "POST /v1/chat/completions?x=1 HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer sk-canary\r\n\
              content-length: 2\r\nx-a: 1\r\n\r\n{{}}"

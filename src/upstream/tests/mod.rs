@@ -23,10 +23,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::{Body, BodyError, Caps, Connectors, Pool, Request, SendError};
-use crate::config::{
-    Admin, BaseUrl, Config, DemoSettings, Drain, Limits, Log, LogFormat, Protocol, Server, Stream, Tick, Upstream,
-    UpstreamKind, WantedReactor,
-};
+use crate::config::{Config, Env, Upstream, parse};
 use crate::reactor;
 use crate::telemetry::Telemetry;
 use crate::units::UpstreamId;
@@ -41,28 +38,17 @@ fn run(test: impl Future<Output = ()>) {
 /// An upstream at this address, with bounds that no test reaches unless it sets others.
 fn upstream(address: SocketAddr) -> Upstream {
     Upstream {
-        name: "test".to_owned(),
-        kind: UpstreamKind::OpenAi,
-        base: BaseUrl {
-            tls: false,
-            host: address.ip().to_string(),
-            port: address.port(),
-            unix: None,
-            path: "/v1".to_owned(),
-        },
-        key: Some("sk-canary".to_owned().into()),
-        protocol: Protocol::Auto,
         connections_max: 1000,
-        h2_streams_max: 100,
-        dns_timeout: Duration::from_secs(5),
-        connect_timeout: Duration::from_secs(5),
-        handshake_timeout: Duration::from_secs(5),
-        idle_timeout: Duration::from_secs(50),
-        lifetime_max: Duration::from_mins(5),
         receive_buffer_bytes: 65_536,
-        ca_file: None,
         include_usage: false,
+        ..config(&format!("http://{address}/v1")).upstreams.remove(0)
     }
+}
+
+/// A configuration with one upstream.
+fn config(base_url: &str) -> Config {
+    let text = format!("[[upstreams]]\nname = \"test\"\nbase_url = \"{base_url}\"\nkey_env = \"KEY\"\n");
+    parse(&text, "x", &Env::of([("KEY", "sk-canary")])).expect("a good file")
 }
 
 /// A pool with one upstream.
@@ -73,7 +59,7 @@ struct Bench {
 
 impl Bench {
     fn new(upstream: Upstream) -> Self {
-        let config = config(upstream);
+        let config = Config { upstreams: vec![upstream], ..config("http://h/v1") };
         let caps = Caps::new(&config.upstreams, usize::MAX);
         let connectors = Connectors::new(&config.upstreams).expect("good settings");
         let recorder = Telemetry::new(&config, 1).recorder(0);
@@ -82,7 +68,7 @@ impl Bench {
     }
 
     async fn send(&self) -> Result<Response<Body>, SendError> {
-        self.pool.send(UpstreamId::new(0), &request()).await
+        self.pool.send(UpstreamId::new(0), 0, &request()).await
     }
 
     /// Sends and reads to the end.
@@ -151,47 +137,4 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         }
     }
     Some(String::from_utf8(read).expect("text"))
-}
-
-fn config(upstream: Upstream) -> Config {
-    let second = Duration::from_secs(1);
-    Config {
-        server: Server {
-            listen: vec![],
-            workers: None,
-            pin: false,
-            reactor: WantedReactor::Epoll,
-            tick: Tick::Off,
-            connections_max: None,
-            in_flight_max: 1,
-            header_timeout: second,
-            body_timeout: second,
-            idle_timeout: second,
-            header_bytes_max: 1,
-            headers_max: 1,
-            body_bytes_max: 1,
-            h2_streams_max: 1,
-            send_buffer_bytes: 1,
-            tls: None,
-        },
-        stream: Stream {
-            keep_alive: None,
-            early_head_after: None,
-            response_timeout: None,
-            first_token_timeout: None,
-            idle_timeout: None,
-            total_timeout: None,
-            slow_client_timeout: None,
-            event_hold_bytes_max: 1,
-        },
-        limits: Limits::default(),
-        keys: vec![],
-        upstreams: vec![upstream],
-        routes: vec![],
-        default_upstream: None,
-        admin: Admin { listen: None },
-        drain: Drain { delay: second, timeout: second },
-        log: Log { filter: String::new(), format: LogFormat::Text, access: false },
-        demo: DemoSettings { tokens_per_second: 1.0, seed: 0, first_token: second },
-    }
 }
