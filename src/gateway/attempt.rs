@@ -8,11 +8,9 @@ use http::response::Parts;
 use super::call::Call;
 use super::headers;
 use crate::error::{Error, Kind, Retry};
-use crate::routing::pick;
 use crate::routing::table::Target;
 use crate::stream::Answer;
 use crate::telemetry::{FailurePhase, Stage};
-use crate::units::UpstreamId;
 use crate::upstream::{self, Framing, Request, SendError};
 
 use super::worker::Worker;
@@ -44,7 +42,7 @@ pub(super) async fn run(worker: Rc<Worker>, mut call: Call) -> Result<Answered, 
         let include_usage = worker.snapshot.config.upstreams[upstream.index()].include_usage;
         request.body = call.body(target.model.as_deref(), include_usage);
         worker.recorder.overhead(Stage::Route, call.decoded_at.elapsed());
-        match send(&worker, upstream, &request).await {
+        match send(&worker, &target, &request).await {
             Ok(answered) => return Ok(answered),
             Err(error) => {
                 let elsewhere = error.retry() == Retry::Elsewhere;
@@ -62,22 +60,22 @@ pub(super) async fn run(worker: Rc<Worker>, mut call: Call) -> Result<Answered, 
 /// Where the call may go, in order.
 fn targets(worker: &Worker, call: &Call) -> Result<Vec<Target>, Error> {
     let table = &worker.snapshot.table;
-    let Some(model) = call.model() else {
-        let upstream = table.default_upstream().ok_or_else(|| {
+    let route = match call.model() {
+        None => table.default_route().ok_or_else(|| {
             Error::new(Kind::NotFound, "This gateway has no upstream for requests that name no model.")
-        })?;
-        return Ok(vec![Target { upstream, model: None }]);
+        })?,
+        Some(model) => table.resolve(model).ok_or_else(|| {
+            let detail = format!("The model '{model}' does not exist or you do not have access to it.");
+            Error::new(Kind::ModelNotFound, detail).with_param("model")
+        })?,
     };
-    let route = table.resolve(model).ok_or_else(|| {
-        let detail = format!("The model '{model}' does not exist or you do not have access to it.");
-        Error::new(Kind::ModelNotFound, detail).with_param("model")
-    })?;
-    call.record.route.set(Some(route.id));
-    Ok(pick::order(route).cloned().collect())
+    call.record.route.set(route.id);
+    Ok(route.choices().map(|choice| table.target(choice.target).clone()).collect())
 }
 
-async fn send(worker: &Worker, upstream: UpstreamId, request: &Request) -> Result<Answered, Error> {
-    let response = worker.pool.send(upstream, request).await.map_err(convert)?;
+async fn send(worker: &Worker, target: &Target, request: &Request) -> Result<Answered, Error> {
+    let upstream = target.upstream;
+    let response = worker.pool.send(upstream, target.key, request).await.map_err(convert)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::new(Kind::UpstreamBroken, "the upstream switched protocols unasked"));
     }

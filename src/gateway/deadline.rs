@@ -65,7 +65,7 @@ where
 
 impl<S> Deadline<S> {
     fn deadline(&self, call: &Call) -> Instant {
-        let clocks = &self.config.stream;
+        let clocks = &self.config.stream.clocks;
         let head = if call.streams() { clocks.first_token_timeout } else { clocks.response_timeout };
         let shortest = [head, clocks.total_timeout].into_iter().flatten().min().unwrap_or(NEVER);
         call.record.exchange.began() + shortest

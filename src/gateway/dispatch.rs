@@ -50,6 +50,7 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         .snapshot
         .config
         .stream
+        .clocks
         .early_head_after
         .filter(|_| call.streams())
         .map(|after| call.record.exchange.began() + after);

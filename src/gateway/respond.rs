@@ -17,9 +17,9 @@ pub(super) fn settings(worker: &Worker, call: &Call, phase: PhaseGuard) -> Setti
     let stream = &worker.snapshot.config.stream;
     Settings {
         clocks: Clocks {
-            first_token: stream.first_token_timeout,
-            idle: stream.idle_timeout,
-            total: stream.total_timeout,
+            first_token: stream.clocks.first_token_timeout,
+            idle: stream.clocks.idle_timeout,
+            total: stream.clocks.total_timeout,
             keep_alive: stream.keep_alive,
         },
         start: call.record.exchange.began(),
