@@ -12,6 +12,7 @@ use super::metrics::{self, Computed, Family, Kind, Recorded};
 use super::process::Process;
 use super::series::SeriesKey;
 use super::shard::width;
+use super::targets::Sampled;
 use super::{Shared, log};
 
 /// Feeds a [`prometheus::Registry`].
@@ -96,7 +97,7 @@ impl Scrape {
         labels::endpoint_is_always_shown(series / per_endpoint) || sample.cells.iter().any(|&cell| cell > 0)
     }
 
-    fn computed(&self, metric: Computed, process: &Process) -> MetricFamily {
+    fn computed(&self, metric: Computed, process: &Process, targets: &Sampled<'_>) -> MetricFamily {
         let value = match metric {
             Computed::Requests => return self.requests(),
             Computed::BuildInfo => {
@@ -108,6 +109,11 @@ impl Scrape {
                 let sample = |labels: &[&str; 2]| value(metric.family(), labels, 1.0);
                 return family(metric.family(), self.shared.reactor.get().map(sample).into_iter().collect());
             }
+            Computed::TargetState
+            | Computed::TargetStreams
+            | Computed::TargetStreamsLimit
+            | Computed::TargetWaiting
+            | Computed::TargetFirstToken => return family(metric.family(), targets.series(metric)),
             Computed::Draining => Some(f64::from(u8::from(self.shared.draining.load(Ordering::Relaxed)))),
             Computed::LogLinesDropped => Some(log::lines_dropped() as f64),
             Computed::ProcessCpu => process.cpu_seconds,
@@ -152,8 +158,11 @@ impl Collector for Scrape {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let process = Process::read();
+        // Sampled once, so that the families of one scrape are of one moment.
+        let targets = self.shared.targets.get().map(|targets| targets.sample()).unwrap_or_default();
+        let targets = Sampled::new(&self.shared.names.upstreams, targets);
         let recorded = Recorded::ALL.iter().map(|&metric| self.recorded(metric));
-        recorded.chain(Computed::ALL.iter().map(|&metric| self.computed(metric, &process))).collect()
+        recorded.chain(Computed::ALL.iter().map(|&metric| self.computed(metric, &process, &targets))).collect()
     }
 }
 
@@ -211,7 +220,7 @@ fn family(list: &Family, metrics: Vec<Metric>) -> MetricFamily {
 }
 
 /// A counter's or gauge's series.
-fn value(family: &Family, labels: &[&str], number: f64) -> Metric {
+pub(super) fn value(family: &Family, labels: &[&str], number: f64) -> Metric {
     let mut metric = Metric::from_label(pairs(family, labels));
     if family.kind == Kind::Counter {
         let mut counter = Counter::default();

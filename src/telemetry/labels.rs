@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use crate::api::endpoint::Endpoint;
 use crate::config::Config;
-use crate::telemetry::{ConnectionState, Direction, EndReason, FailurePhase, LimitKind, Phase, Stage};
+use crate::telemetry::{
+    AttemptOutcome, CancelDrainOutcome, ConnectionState, ContinuationOutcome, Direction, EndReason, FailurePhase,
+    HedgeDecision, LimitKind, Phase, QueueClass, QueueOutcome, RetryDecision, Stage, TargetState,
+};
 
 /// A label of a family, and with it the set of its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub(super) enum Label {
     Phase,
     /// [`Direction`]
     Direction,
-    /// Who counted the tokens. One value so far; estimates would be the second.
+    /// [`Source`]
     Source,
     /// [`LimitKind`]
     Limit,
@@ -35,6 +38,26 @@ pub(super) enum Label {
     FailurePhase,
     /// [`AcceptError`]
     AcceptError,
+    /// [`AttemptOutcome`]
+    AttemptOutcome,
+    /// [`RetryDecision`]
+    RetryDecision,
+    /// [`HedgeDecision`]
+    HedgeDecision,
+    /// [`QueueClass`]
+    QueueClass,
+    /// [`QueueOutcome`]
+    QueueOutcome,
+    /// [`ContinuationOutcome`]
+    ContinuationOutcome,
+    /// [`CancelDrainOutcome`]
+    CancelDrainOutcome,
+    /// [`TargetState`]
+    TargetState,
+    /// Name of an upstream's key; empty where it has none.
+    TargetKey,
+    /// An upstream's name of a model; empty where it is the client's.
+    TargetModel,
     /// How sockets are read and written.
     Reactor,
     /// Why that reactor runs.
@@ -69,6 +92,15 @@ pub(super) enum AcceptError {
     Other,
 }
 
+/// Where a count of tokens comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The provider told it to the client too.
+    Provider,
+    /// The provider told it after the client had left.
+    Drained,
+}
+
 /// A closed set of label values.
 pub(super) trait Value: Copy {
     /// All words, in the order of [`Value::position`].
@@ -76,6 +108,11 @@ pub(super) trait Value: Copy {
 
     /// Where this value's word is in [`Value::VALUES`].
     fn position(self) -> usize;
+
+    /// This value's word.
+    fn word(self) -> &'static str {
+        Self::VALUES[self.position()]
+    }
 }
 
 macro_rules! values {
@@ -139,6 +176,44 @@ values!(FailurePhase {
     Response => "response",
 });
 values!(Outcome { Allowed => "allowed", Denied => "denied" });
+values!(Source { Provider => "provider", Drained => "drained" });
+values!(AttemptOutcome {
+    Committed => "committed",
+    ClientFault => "client_fault",
+    Unreachable => "unreachable",
+    Broken => "broken",
+    Status => "status",
+    FirstEvent => "first_event",
+    Late => "late",
+    Throttled => "throttled",
+    Spent => "spent",
+    Abandoned => "abandoned",
+    HedgeLost => "hedge_lost",
+});
+values!(RetryDecision {
+    Elsewhere => "elsewhere",
+    SameTarget => "same_target",
+    DeniedBudget => "denied_budget",
+    DeniedAttempts => "denied_attempts",
+    DeniedDeadline => "denied_deadline",
+});
+values!(HedgeDecision { Won => "won", Lost => "lost", Denied => "denied" });
+values!(QueueClass { Interactive => "interactive", Batch => "batch" });
+values!(QueueOutcome { Seated => "seated", Left => "left", Timeout => "timeout", Full => "full" });
+values!(ContinuationOutcome {
+    Continued => "continued",
+    Refused => "refused",
+    Failed => "failed",
+    Unfit => "unfit",
+});
+values!(CancelDrainOutcome { Whole => "whole", Bound => "bound", Broken => "broken", Refused => "refused" });
+values!(TargetState {
+    Closed => "closed",
+    HalfOpen => "half_open",
+    Open => "open",
+    Throttled => "throttled",
+    Ejected => "ejected",
+});
 values!(AcceptError { OutOfDescriptors => "out_of_descriptors", Other => "other" });
 
 /// The words of [`Endpoint`] and, behind them, the empty word of a path that is none of ours.
@@ -183,13 +258,20 @@ impl Label {
             Self::Direction => "direction",
             Self::Source => "source",
             Self::Limit => "limit",
-            Self::Outcome => "outcome",
+            Self::Outcome
+            | Self::AttemptOutcome
+            | Self::QueueOutcome
+            | Self::ContinuationOutcome
+            | Self::CancelDrainOutcome => "outcome",
+            Self::RetryDecision | Self::HedgeDecision => "decision",
+            Self::QueueClass => "class",
             Self::Stage => "stage",
-            Self::State => "state",
+            Self::State | Self::TargetState => "state",
             Self::AcceptError => "kind",
             Self::Reactor => "reactor",
             Self::Route => "route",
-            Self::Key => "key",
+            Self::Key | Self::TargetKey => "key",
+            Self::TargetModel => "model",
             Self::Code => "code",
             Self::Version => "version",
             Self::Revision => "revision",
@@ -205,18 +287,28 @@ impl Label {
             Self::Phase => Some(Phase::VALUES),
             Self::FailurePhase => Some(FailurePhase::VALUES),
             Self::Direction => Some(Direction::VALUES),
-            Self::Source => Some(&["provider"]),
+            Self::Source => Some(Source::VALUES),
             Self::Limit => Some(LimitKind::VALUES),
             Self::Outcome => Some(Outcome::VALUES),
             Self::Stage => Some(Stage::VALUES),
             Self::State => Some(ConnectionState::VALUES),
             Self::AcceptError => Some(AcceptError::VALUES),
+            Self::AttemptOutcome => Some(AttemptOutcome::VALUES),
+            Self::RetryDecision => Some(RetryDecision::VALUES),
+            Self::HedgeDecision => Some(HedgeDecision::VALUES),
+            Self::QueueClass => Some(QueueClass::VALUES),
+            Self::QueueOutcome => Some(QueueOutcome::VALUES),
+            Self::ContinuationOutcome => Some(ContinuationOutcome::VALUES),
+            Self::CancelDrainOutcome => Some(CancelDrainOutcome::VALUES),
+            Self::TargetState => Some(TargetState::VALUES),
             Self::Worker
             | Self::Upstream
             | Self::Reactor
             | Self::Ground
             | Self::Route
             | Self::Key
+            | Self::TargetKey
+            | Self::TargetModel
             | Self::Code
             | Self::Version
             | Self::Revision => None,

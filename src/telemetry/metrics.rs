@@ -96,7 +96,7 @@ families! {
         CancelPropagation = Histogram(FINE), "millstream_cancel_propagation_seconds", [],
             "From a client's hang-up noticed to the upstream exchange ended.";
         Tokens = Counter, "millstream_tokens_total", [Upstream, Direction, Source],
-            "Tokens, as the provider reported them.";
+            "Tokens, as the provider reported them: to the client, or (source 'drained') after the client had left.";
         UpstreamConnections = Gauge, "millstream_upstream_connections", [Upstream, State],
             "Open connections to an upstream.";
         UpstreamConnect = Histogram(CONNECT), "millstream_upstream_connect_seconds", [Upstream],
@@ -105,6 +105,22 @@ families! {
             "Attempts at an upstream that failed before a response head, by where.";
         Fallbacks = Counter, "millstream_fallbacks_total", [Upstream],
             "Requests that went on to another target after this upstream failed.";
+        Attempts = Counter, "millstream_attempts_total", [Upstream, AttemptOutcome],
+            "Attempts at an upstream, by how they ended.";
+        Retries = Counter, "millstream_retries_total", [Upstream, RetryDecision],
+            "Decisions after an attempt at this upstream had failed in a way that may be tried again.";
+        Hedges = Counter, "millstream_hedges_total", [HedgeDecision],
+            "Second attempts that were due because a first token was late, by what became of them.";
+        QueueWait = Histogram(QUEUE), "millstream_queue_wait_seconds", [QueueClass],
+            "Time that requests waited for a place at a target at its limit, however that ended.";
+        QueueEnds = Counter, "millstream_queue_ends_total", [QueueClass, QueueOutcome],
+            "Requests that had to wait for a place at a target at its limit, by how that ended.";
+        Continuations = Counter, "millstream_continuations_total", [ContinuationOutcome],
+            "Streams broken off by their upstream on routes that continue them, by whether they were continued.";
+        CancelDrains = Counter, "millstream_cancel_drains_total", [Upstream, CancelDrainOutcome],
+            "Answers to be read on after the client had left, by how that ended.";
+        Ejections = Counter, "millstream_ejections_total", [Upstream],
+            "Targets of this upstream ejected because they did worse than their peers.";
         LoopTurn = Histogram(FINE), "millstream_loop_turn_seconds", [],
             "Duration of one turn of a worker's event loop, sampled.";
         ReactorTurns = Counter, "millstream_reactor_turns_total", [Worker],
@@ -127,6 +143,16 @@ families! {
             "A constant 1, labelled with what this program was built from.";
         ReactorInfo = Gauge, "millstream_reactor_info", [Reactor, Ground],
             "A constant 1, labelled with the reactor that runs and why it is that one.";
+        TargetState = Gauge, "millstream_target_state", [Upstream, TargetKey, TargetModel, TargetState],
+            "The state of a target: 1 for the one that holds, 0 for others. Of the first 1,000 targets.";
+        TargetStreams = Gauge, "millstream_target_streams", [Upstream, TargetKey, TargetModel],
+            "Open streams of a target. Of the first 1,000 targets.";
+        TargetStreamsLimit = Gauge, "millstream_target_streams_limit", [Upstream, TargetKey, TargetModel],
+            "Streams that a target may have open now, where it has a limit. Of the first 1,000 targets.";
+        TargetWaiting = Gauge, "millstream_target_waiting", [Upstream, TargetKey, TargetModel, QueueClass],
+            "Requests that wait for a place at a target, where it has a limit. Of the first 1,000 targets.";
+        TargetFirstToken = Gauge, "millstream_target_first_token_seconds", [Upstream, TargetKey, TargetModel],
+            "Moving average of a target's time to first token, where it is known. Of the first 1,000 targets.";
         LogLinesDropped = Counter, "millstream_log_lines_dropped_total", [],
             "Log lines dropped because standard error did not take them in time.";
         ProcessCpu = Counter, "process_cpu_seconds_total", [],
@@ -232,6 +258,26 @@ const FIRST_TOKEN: &[u64] = &[
     s(20),
     s(30),
     s(45),
+    s(60),
+];
+
+/// Waits for a place: one that comes free at once, and at the other end as long as anybody is patient.
+const QUEUE: &[u64] = &[
+    ms(1),
+    us(2_500),
+    ms(5),
+    ms(10),
+    ms(25),
+    ms(50),
+    ms(100),
+    ms(250),
+    ms(500),
+    s(1),
+    ms(2_500),
+    s(5),
+    s(10),
+    s(20),
+    s(30),
     s(60),
 ];
 

@@ -7,12 +7,14 @@ pub mod access;
 pub mod health;
 pub mod log;
 mod collect;
+mod decisions;
 mod labels;
 mod metrics;
 mod process;
 mod recorder;
 mod series;
 mod shard;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +27,15 @@ use prometheus::{Registry, TextEncoder};
 use crate::config::Config;
 
 use self::collect::Scrape;
+pub use self::decisions::{
+    AttemptOutcome, CancelDrainOutcome, ContinuationOutcome, HedgeDecision, QueueClass, QueueOutcome,
+    RetryDecision,
+};
 use self::labels::{Names, Value};
 pub use self::recorder::Recorder;
 use self::series::Series;
 use self::shard::{Layout, Shard};
+pub use self::targets::{TargetLimit, TargetSample, TargetState, Targets};
 
 /// Media type of [`Telemetry::encode`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -142,6 +149,8 @@ struct Shared {
     draining: AtomicBool,
     /// Which reactor runs, and why; once it is known.
     reactor: OnceLock<[&'static str; 2]>,
+    /// Who knows the targets; once they exist.
+    targets: OnceLock<Arc<dyn Targets>>,
 }
 
 impl Telemetry {
@@ -167,6 +176,7 @@ impl Telemetry {
             series: Arc::default(),
             draining: AtomicBool::new(false),
             reactor: OnceLock::new(),
+            targets: OnceLock::new(),
         });
         let registry = Registry::new();
         registry
@@ -201,11 +211,16 @@ impl Telemetry {
     pub fn set_reactor(&self, reactor: &'static str, reason: &'static str) {
         self.shared.reactor.get_or_init(|| [reactor, reason]);
     }
+
+    /// Says who knows the targets (`millstream_target_*`). The first call counts.
+    pub fn set_targets(&self, targets: Arc<dyn Targets>) {
+        self.shared.targets.get_or_init(|| targets);
+    }
 }
 
 impl EndReason {
     /// Its word in metrics and logs.
     pub fn as_str(self) -> &'static str {
-        Self::VALUES[self.position()]
+        self.word()
     }
 }

@@ -8,11 +8,14 @@ use std::time::Duration;
 use crate::api::endpoint::Endpoint;
 use crate::units::{KeyId, RouteId, UpstreamId};
 
-use super::labels::{AcceptError, Outcome, Value, endpoint_position};
+use super::labels::{AcceptError, Outcome, Source, Value, endpoint_position};
 use super::metrics::Recorded;
 use super::series::{LocalSeries, Series, SeriesKey};
 use super::shard::Shard;
-use super::{ConnectionState, Direction, EndReason, FailurePhase, LimitKind, Phase, Stage};
+use super::{
+    AttemptOutcome, CancelDrainOutcome, ConnectionState, ContinuationOutcome, Direction, EndReason, FailurePhase,
+    HedgeDecision, LimitKind, Phase, QueueClass, QueueOutcome, RetryDecision, Stage,
+};
 
 /// One worker's recorder. Not `Send`: each worker gets its own and shares it by `Rc`.
 #[derive(Debug)]
@@ -111,9 +114,20 @@ impl Recorder {
         self.shard.observe(Recorded::Overhead, &[stage.position()], time);
     }
 
-    /// Tokens, as the provider reported them.
+    /// Tokens, as the provider reported them in an answer that the client had.
     pub fn tokens(&self, upstream: UpstreamId, direction: Direction, count: u64) {
-        self.shard.count(Recorded::Tokens, &[upstream.index(), direction.position()], count);
+        self.count_tokens(upstream, direction, Source::Provider, count);
+    }
+
+    /// Tokens, as the provider reported them in an answer that was read on after the client had left. The same
+    /// tokens are not told to [`Recorder::tokens`].
+    pub fn tokens_drained(&self, upstream: UpstreamId, direction: Direction, count: u64) {
+        self.count_tokens(upstream, direction, Source::Drained, count);
+    }
+
+    fn count_tokens(&self, upstream: UpstreamId, direction: Direction, source: Source, count: u64) {
+        let positions = [upstream.index(), direction.position(), source.position()];
+        self.shard.count(Recorded::Tokens, &positions, count);
     }
 
     /// Connections to an upstream changed in number.
@@ -134,6 +148,46 @@ impl Recorder {
     /// The request went to another target than the first.
     pub fn fallback(&self, from: UpstreamId) {
         self.shard.count(Recorded::Fallbacks, &[from.index()], 1);
+    }
+
+    /// An attempt at this upstream ended: once per attempt, when its outcome is known.
+    pub fn attempt(&self, upstream: UpstreamId, outcome: AttemptOutcome) {
+        self.shard.count(Recorded::Attempts, &[upstream.index(), outcome.position()], 1);
+    }
+
+    /// After `failed` had failed in a way that may be tried again, this was decided. Beside it,
+    /// [`Recorder::fallback`] counts requests, not attempts.
+    pub fn retry(&self, failed: UpstreamId, decision: RetryDecision) {
+        self.shard.count(Recorded::Retries, &[failed.index(), decision.position()], 1);
+    }
+
+    /// A hedge was due: once, when it is known what became of it.
+    pub fn hedge(&self, decision: HedgeDecision) {
+        self.shard.count(Recorded::Hedges, &[decision.position()], 1);
+    }
+
+    /// Waiting for a place at a target ended after `waited`. Not for requests that had a place at once. With
+    /// [`QueueOutcome::Full`] nobody waited, and `waited` is not used.
+    pub fn queue_ended(&self, class: QueueClass, outcome: QueueOutcome, waited: Duration) {
+        self.shard.count(Recorded::QueueEnds, &[class.position(), outcome.position()], 1);
+        if outcome != QueueOutcome::Full {
+            self.shard.observe(Recorded::QueueWait, &[class.position()], waited);
+        }
+    }
+
+    /// An upstream broke off a stream of a route that continues them.
+    pub fn continuation(&self, outcome: ContinuationOutcome) {
+        self.shard.count(Recorded::Continuations, &[outcome.position()], 1);
+    }
+
+    /// An answer of this upstream was to be read on after its client had left.
+    pub fn cancel_drain(&self, upstream: UpstreamId, outcome: CancelDrainOutcome) {
+        self.shard.count(Recorded::CancelDrains, &[upstream.index(), outcome.position()], 1);
+    }
+
+    /// A target of this upstream was ejected: once per ejection, by the worker that judged.
+    pub fn ejected(&self, upstream: UpstreamId) {
+        self.shard.count(Recorded::Ejections, &[upstream.index()], 1);
     }
 
     /// A limit said yes or no.

@@ -28,7 +28,36 @@ fn telemetry(workers: usize) -> Arc<Telemetry> {
     let telemetry = Telemetry::with_names(names, workers);
     telemetry.set_reactor("epoll", "configured");
     telemetry.set_reactor("io_uring", "chosen");
+    telemetry.set_targets(Arc::new(TwoTargets));
     telemetry
+}
+
+/// One target of which everything is known, and one of which little is.
+#[derive(Debug)]
+struct TwoTargets;
+
+impl Targets for TwoTargets {
+    fn sample(&self) -> Vec<TargetSample> {
+        let known = TargetSample {
+            upstream: UpstreamId::new(0),
+            key: "second \"key\"".to_owned(),
+            model: "gpt-5".to_owned(),
+            state: TargetState::HalfOpen,
+            streams: 7,
+            limit: Some(TargetLimit { streams: 8, waiting_interactive: 2, waiting_batch: 30 }),
+            first_token: Some(MILLISECOND * 250),
+        };
+        let unknown = TargetSample {
+            upstream: UpstreamId::new(1),
+            key: String::new(),
+            model: String::new(),
+            state: TargetState::Closed,
+            streams: 0,
+            limit: None,
+            first_token: None,
+        };
+        vec![known, unknown]
+    }
 }
 
 /// One of everything.
@@ -52,11 +81,21 @@ fn record_everything(recorder: &Recorder) {
     recorder.forward_delay(Duration::from_micros(30));
     recorder.overhead(Stage::Route, Duration::from_micros(80));
     recorder.tokens(upstream, Direction::Output, 42);
+    recorder.tokens_drained(upstream, Direction::Output, 5);
     recorder.upstream_connections(upstream, ConnectionState::Active, 2);
     recorder.upstream_connections(upstream, ConnectionState::Active, -1);
     recorder.upstream_connected(upstream, MILLISECOND * 30);
     recorder.upstream_failed(upstream, FailurePhase::Dns);
     recorder.fallback(UpstreamId::new(0));
+    recorder.attempt(UpstreamId::new(0), AttemptOutcome::FirstEvent);
+    recorder.attempt(upstream, AttemptOutcome::Committed);
+    recorder.retry(UpstreamId::new(0), RetryDecision::Elsewhere);
+    recorder.hedge(HedgeDecision::Denied);
+    recorder.queue_ended(QueueClass::Batch, QueueOutcome::Timeout, MILLISECOND * 40);
+    recorder.queue_ended(QueueClass::Batch, QueueOutcome::Full, Duration::ZERO);
+    recorder.continuation(ContinuationOutcome::Continued);
+    recorder.cancel_drain(upstream, CancelDrainOutcome::Bound);
+    recorder.ejected(upstream);
     recorder.limit_decided(LimitKind::KeyStreams, false);
     recorder.request_shed();
     recorder.cancel_propagated(MILLISECOND);
@@ -112,6 +151,21 @@ fn a_scrape_sums_the_shards() {
         (r#"millstream_upstream_connections{upstream="local",state="active"}"#, 3.0),
         (r#"millstream_upstream_failures_total{upstream="local",phase="dns"}"#, 3.0),
         (r#"millstream_fallbacks_total{upstream="openai"}"#, 3.0),
+        (r#"millstream_tokens_total{upstream="local",direction="output",source="drained"}"#, 15.0),
+        (r#"millstream_attempts_total{upstream="openai",outcome="first_event"}"#, 3.0),
+        (r#"millstream_attempts_total{upstream="local",outcome="committed"}"#, 3.0),
+        (r#"millstream_attempts_total{upstream="local",outcome="hedge_lost"}"#, 0.0),
+        (r#"millstream_retries_total{upstream="openai",decision="elsewhere"}"#, 3.0),
+        (r#"millstream_hedges_total{decision="denied"}"#, 3.0),
+        (r#"millstream_queue_ends_total{class="batch",outcome="timeout"}"#, 3.0),
+        (r#"millstream_queue_ends_total{class="batch",outcome="full"}"#, 3.0),
+        (r#"millstream_queue_wait_seconds_bucket{class="batch",le="0.025"}"#, 0.0),
+        (r#"millstream_queue_wait_seconds_bucket{class="batch",le="0.05"}"#, 3.0),
+        (r#"millstream_queue_wait_seconds_count{class="batch"}"#, 3.0),
+        (r#"millstream_queue_wait_seconds_count{class="interactive"}"#, 0.0),
+        (r#"millstream_continuations_total{outcome="continued"}"#, 3.0),
+        (r#"millstream_cancel_drains_total{upstream="local",outcome="bound"}"#, 3.0),
+        (r#"millstream_ejections_total{upstream="local"}"#, 3.0),
         (r#"millstream_ratelimit_decisions_total{limit="key_streams",outcome="denied"}"#, 3.0),
         ("millstream_draining", 1.0),
         (r#"millstream_reactor_turns_total{worker="1"}"#, 1.0),
@@ -124,6 +178,34 @@ fn a_scrape_sums_the_shards() {
         assert_eq!(sample(&text, series), Some(value), "{series}\n{text}");
     }
     assert!(!text.contains(r#"stream_ends_total{endpoint="batches""#));
+}
+
+#[test]
+fn a_scrape_asks_for_the_targets() {
+    let text = telemetry(1).encode();
+    let known = r#"upstream="openai",key="second \"key\"",model="gpt-5""#;
+    let unknown = r#"upstream="local",key="",model="""#;
+    for (series, value) in [
+        (format!(r#"millstream_target_state{{{known},state="half_open"}}"#), Some(1.0)),
+        (format!(r#"millstream_target_state{{{known},state="closed"}}"#), Some(0.0)),
+        (format!(r#"millstream_target_state{{{unknown},state="closed"}}"#), Some(1.0)),
+        (format!("millstream_target_streams{{{known}}}"), Some(7.0)),
+        (format!("millstream_target_streams{{{unknown}}}"), Some(0.0)),
+        (format!("millstream_target_streams_limit{{{known}}}"), Some(8.0)),
+        (format!("millstream_target_streams_limit{{{unknown}}}"), None),
+        (format!(r#"millstream_target_waiting{{{known},class="interactive"}}"#), Some(2.0)),
+        (format!(r#"millstream_target_waiting{{{known},class="batch"}}"#), Some(30.0)),
+        (format!(r#"millstream_target_waiting{{{unknown},class="batch"}}"#), None),
+        (format!("millstream_target_first_token_seconds{{{known}}}"), Some(0.25)),
+        (format!("millstream_target_first_token_seconds{{{unknown}}}"), None),
+    ] {
+        assert_eq!(sample(&text, &series), value, "{series}\n{text}");
+    }
+}
+
+#[test]
+fn before_the_targets_exist_nothing_is_told_about_them() {
+    assert!(!Telemetry::for_tests(1).encode().contains("millstream_target_"));
 }
 
 #[test]
