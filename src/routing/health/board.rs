@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::routing::health::fuse::{Fuse, Stage};
-use crate::routing::health::outlier::{Cause, Showing, outliers};
+use crate::routing::health::judge::Ejected;
 use crate::routing::health::pace::Pace;
-use crate::routing::health::packed::{Packed, Shared};
+use crate::routing::health::packed::Shared;
 use crate::routing::health::stamp::Stamp;
 use crate::routing::health::tally::Tally;
 use crate::routing::health::throttle::{CELLS, Cooldown, Place, Throttled};
+use crate::routing::health::verdict::{Admission, Pass, Snapshot, Standing, State};
 use crate::routing::health::{Entry, Fault, HealthPolicy};
 use crate::units::TargetId;
 
@@ -21,133 +22,22 @@ use crate::units::TargetId;
 /// when it lies beyond the number of targets that the board was made for.
 #[derive(Debug)]
 pub struct Board {
-    policy: HealthPolicy,
+    pub(super) policy: HealthPolicy,
     targets: Box<[Health]>,
     /// Whether somebody judges. Two at once could each see room under a ceiling for one.
-    is_judging: AtomicBool,
+    pub(super) is_judging: AtomicBool,
 }
 
 /// One target's. Own cache lines, so that a busy target does not slow down its neighbours'.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Health {
+pub(super) struct Health {
     open: AtomicU32,
-    fuse: Shared<Fuse>,
-    tally: Shared<Tally>,
-    pace: Shared<Pace>,
-    ejected: Shared<Ejected>,
+    pub(super) fuse: Shared<Fuse>,
+    pub(super) tally: Shared<Tally>,
+    pub(super) pace: Shared<Pace>,
+    pub(super) ejected: Shared<Ejected>,
     cooldowns: [Shared<Cooldown>; CELLS],
-}
-
-/// Until when a target is or was ejected; zero if it never was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ejected {
-    until: Stamp,
-    /// What it showed before has been forgotten since.
-    is_forgotten: bool,
-}
-
-impl Packed for Ejected {
-    fn pack(self) -> u64 {
-        self.until.bits() | u64::from(self.is_forgotten) << Stamp::BITS
-    }
-
-    fn unpack(word: u64) -> Self {
-        Self { until: Stamp::from_bits(word), is_forgotten: word >> Stamp::BITS & 1 == 1 }
-    }
-}
-
-/// Whether a request may go to a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a probe that nobody reports holds its place until it expires"]
-pub enum Admission {
-    /// It may, as others do.
-    Free(Pass),
-    /// It may, as the one probe: it has to report what came of it, or that nothing did ([`Board::abandoned`]).
-    Probe(Pass),
-    /// Not before `until`, at the least; while somebody else's probe is out, that is a guess of one second.
-    Shut {
-        /// Since the board was made.
-        until: Duration,
-    },
-}
-
-/// The right to ask a target once, and what its result is reported with. It says when the request was let in, so that
-/// results from before the breaker opened, and of probes whose place is another's by now, are told from those that
-/// count. May be used more than once: a success at the commit point, [`Fault::Aborted`] if the stream is then cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pass {
-    target: TargetId,
-    place: Place,
-    /// The breaker's.
-    generation: u16,
-    /// The breaker's probe.
-    pub(super) is_fuse_probe: bool,
-    /// The cooldown's probe, by its generation.
-    pub(super) throttle_probe: Option<u16>,
-}
-
-/// What [`Board::admit`] would say, without taking anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// All is well.
-    Good,
-    /// May be asked, but has failed lately: at the last attempt, or at 10 % of the last seconds'. A single failure is
-    /// forgiven after 10 s, a hundred after some 75 s, so that preferring good targets starves no doubtful one.
-    Doubtful,
-    /// Half-open, and the probe's place is free. Somebody has to take it, or the target never comes back: a request
-    /// that can still go elsewhere should.
-    Probe,
-    /// As [`Admission::Shut`].
-    Shut {
-        /// Since the board was made.
-        until: Duration,
-    },
-}
-
-/// A target that [`Board::judge`] has just ejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ejection {
-    /// Who.
-    pub target: TargetId,
-    /// Why.
-    pub cause: Cause,
-    /// Since the board was made.
-    pub until: Duration,
-}
-
-/// A target's state in one word, for metrics; the first that holds of those listed here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// The breaker is open.
-    Open,
-    /// The breaker waits for a probe, or for its result.
-    HalfOpen,
-    /// Ejected from its tiers.
-    Ejected,
-    /// At least one model is cooling down after a 429.
-    Throttled,
-    /// None of these.
-    Closed,
-}
-
-/// A target's health at one moment, for metrics. Its parts are read one after the other.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Snapshot {
-    /// In one word.
-    pub state: State,
-    /// Open streams.
-    pub open: u32,
-    /// Attempts of the last seconds (half-life 10 s).
-    pub attempts: f64,
-    /// Failed of these; 0 without any.
-    pub failed_share: f64,
-    /// How often the breaker opened without a success between; 0 while closed.
-    pub trips: u32,
-    /// As [`Board::pace`].
-    pub pace: Option<Duration>,
-    /// As [`Board::warmth`].
-    pub warmth: f64,
 }
 
 /// The share of its load that a target bears when it has just come back. A tenth shows within seconds whether it is
@@ -159,28 +49,6 @@ const DOUBTFUL_SHARE: f64 = 0.1;
 
 /// And from so many on, as the tally has them: a single failure counts for less after 10 s.
 const DOUBTFUL_FAILURES: f64 = 0.5;
-
-impl Admission {
-    /// What to report with, if the request may go.
-    pub fn pass(self) -> Option<Pass> {
-        match self {
-            Self::Free(pass) | Self::Probe(pass) => Some(pass),
-            Self::Shut { .. } => None,
-        }
-    }
-}
-
-impl Pass {
-    /// The target that may be asked.
-    pub fn target(self) -> TargetId {
-        self.target
-    }
-
-    /// Whether this is the one probe.
-    pub fn is_probe(self) -> bool {
-        self.is_fuse_probe || self.throttle_probe.is_some()
-    }
-}
 
 impl Board {
     /// All targets well, with no history: closed, warm, nobody ejected.
@@ -335,22 +203,6 @@ impl Board {
         WARMTH_LEAST + (1.0 - WARMTH_LEAST) * since.as_secs_f64() / whole.as_secs_f64()
     }
 
-    /// Judges the targets of each tier by their peers, and ejects outliers, the worst first, as far as every tier that
-    /// a target is in has room under `ejected_share_max`. To be called once a second with all tiers, by anybody: while
-    /// one judges, others return at once with nothing.
-    ///
-    /// Only targets whose breaker is closed and that have enough attempts are judged and compared with; one whose
-    /// ejection is over begins anew.
-    pub fn judge<T: AsRef<[TargetId]>>(&self, tiers: &[T], now: Duration) -> Vec<Ejection> {
-        // Acquire and release, so that who judges next sees these ejections.
-        if self.is_judging.swap(true, Ordering::Acquire) {
-            return Vec::new();
-        }
-        let ejections = self.judge_alone(tiers, Stamp::at(now));
-        self.is_judging.store(false, Ordering::Release);
-        ejections
-    }
-
     /// Whether the target is ejected from its tiers.
     pub fn is_ejected(&self, target: TargetId, now: Duration) -> bool {
         self.of(target).is_ejected(Stamp::at(now))
@@ -392,7 +244,7 @@ impl Board {
         }
     }
 
-    fn of(&self, target: TargetId) -> &Health {
+    pub(super) fn of(&self, target: TargetId) -> &Health {
         &self.targets[target.index()]
     }
 
@@ -409,53 +261,6 @@ impl Board {
         if pass.is_fuse_probe {
             self.of(pass.target).fuse.update(|fuse| fuse.on_abandoned(pass.generation, now));
         }
-    }
-
-    fn judge_alone<T: AsRef<[TargetId]>>(&self, tiers: &[T], now: Stamp) -> Vec<Ejection> {
-        let mut ejections = Vec::new();
-        for tier in tiers {
-            for target in tier.as_ref() {
-                self.of(*target).forget_if_back(now);
-            }
-        }
-        for tier in tiers {
-            let mut peers = Vec::new();
-            let mut showings = Vec::new();
-            for target in tier.as_ref() {
-                if let Some(showing) = self.showing(*target, now) {
-                    peers.push(*target);
-                    showings.push(showing);
-                }
-            }
-            for (position, cause) in outliers(&showings, &self.policy) {
-                let target = peers[position];
-                if !tiers.iter().all(|tier| self.has_room(tier.as_ref(), target, now)) {
-                    continue;
-                }
-                let until = now.plus(self.policy.ejection);
-                self.of(target).ejected.store(Ejected { until, is_forgotten: false });
-                ejections.push(Ejection { target, cause, until: until.duration() });
-            }
-        }
-        ejections
-    }
-
-    /// What the target has shown, if that is enough to be judged or to be a measure.
-    fn showing(&self, target: TargetId, now: Stamp) -> Option<Showing> {
-        let health = self.of(target);
-        let fuse = health.fuse.load();
-        let tally = health.tally.load().at(fuse.generation, now);
-        let is_enough = fuse.stage == Stage::Closed
-            && !health.is_ejected(now)
-            && tally.attempts() >= f64::from(self.policy.outlier_attempts_least);
-        is_enough.then(|| Showing { failed_share: tally.failed_share(), pace: health.pace.load().average() })
-    }
-
-    /// Whether the tier stays under its ceiling when `target` is ejected too; so it does if it does not hold it.
-    fn has_room(&self, tier: &[TargetId], target: TargetId, now: Stamp) -> bool {
-        let is_out = |other: &&TargetId| **other == target || self.of(**other).is_ejected(now);
-        let out = tier.iter().filter(is_out).count();
-        !tier.contains(&target) || out as f64 <= self.policy.ejected_share_max * tier.len() as f64
     }
 }
 
@@ -475,19 +280,7 @@ impl Health {
         &self.cooldowns[pass.place.cell]
     }
 
-    fn is_ejected(&self, now: Stamp) -> bool {
+    pub(super) fn is_ejected(&self, now: Stamp) -> bool {
         now < self.ejected.load().until
-    }
-
-    /// Begins anew once after each ejection: by what it showed before, and by what was under way then, it would be
-    /// ejected again without having been asked. Only who judges writes ejections.
-    fn forget_if_back(&self, now: Stamp) {
-        let ejected = self.ejected.load();
-        if ejected.until == Stamp::ZERO || ejected.is_forgotten || now < ejected.until {
-            return;
-        }
-        self.ejected.store(Ejected { is_forgotten: true, ..ejected });
-        self.tally.store(Tally::NONE);
-        self.pace.store(Pace::NONE);
     }
 }

@@ -2,18 +2,20 @@
 //! workers.
 //!
 //! Every state is a small `Copy` value packed into one `AtomicU64` and changed by compare-and-swap with a pure
-//! function of the state, the time and the policy ([`packed`]). Nobody waits, and no order between two of these
+//! function of the state, the time and the policy (`packed`). Nobody waits, and no order between two of these
 //! words is relied upon: each is right by itself, and where two have to agree, one carries the other's generation.
 //! Time is a `Duration` since the board was made.
 
 mod board;
 mod fuse;
+mod judge;
 mod outlier;
 mod pace;
 mod packed;
 mod stamp;
 mod tally;
 mod throttle;
+mod verdict;
 
 #[cfg(test)]
 mod ceiling;
@@ -26,8 +28,10 @@ mod tests;
 
 use std::time::Duration;
 
-pub use board::{Admission, Board, Ejection, Pass, Snapshot, Standing, State};
+pub use board::Board;
+pub use judge::Ejection;
 pub use outlier::Cause;
+pub use verdict::{Admission, Pass, Snapshot, Standing, State};
 
 /// Why an attempt counts against a target. What the client did wrong (4xx) and throttling are not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -78,3 +78,59 @@ pub(super) fn field(word: u64, shift: u32, bits: u32) -> u16 {
     let value = (word >> shift) & ((1 << bits) - 1);
     u16::try_from(value).unwrap_or(u16::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    impl Packed for u64 {
+        fn pack(self) -> u64 {
+            self
+        }
+
+        fn unpack(word: u64) -> Self {
+            word
+        }
+    }
+
+    #[test]
+    fn no_change_is_lost_between_threads_and_each_is_seen_by_one() {
+        const EACH: u64 = 50_000;
+        let shared = Shared::<u64>::new();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        let (before, after) = shared.update(|count| Some(count + 1)).expect("a change");
+                        assert_eq!(before + 1, after);
+                    }
+                });
+            }
+        });
+        assert_eq!(shared.load(), 4 * EACH);
+        assert_eq!(shared.update(|_| None), None);
+    }
+
+    #[test]
+    fn each_probe_is_given_to_one_thread() {
+        const PROBES: u64 = 300_000;
+        let (shared, start) = (Shared::<u64>::new(), Barrier::new(4));
+        let next = |count: u64| if count < PROBES { Entry::Probe(count + 1) } else { Entry::Free };
+        let given: u64 = thread::scope(|scope| {
+            let take = || {
+                start.wait();
+                let mut taken = 0;
+                while let (_, Entry::Probe(_)) = shared.enter(next) {
+                    taken += 1;
+                }
+                taken
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+        });
+        assert_eq!(given, PROBES);
+    }
+}

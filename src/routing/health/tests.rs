@@ -137,6 +137,7 @@ fn streams_that_are_all_cut_open_the_breaker_though_each_began_well() {
 #[test]
 fn a_probe_closes_the_breaker_and_the_target_warms_up() {
     let board = board(1);
+    feed(&board, target(0), 50, 0, ms(900), ms(0));
     trip(&board, target(0), ms(0));
     assert_eq!(board.snapshot(target(0), ms(100)).state, State::Open);
     assert!(board.warmth(target(0), ms(100)) <= 0.1);
@@ -148,6 +149,7 @@ fn a_probe_closes_the_breaker_and_the_target_warms_up() {
     assert!(board.succeeded(pass, Some(ms(200)), ms(6000)), "it closes");
     assert!(!board.succeeded(pass, Some(ms(200)), ms(6000)), "once");
     assert_eq!(board.peek(target(0), MODEL, ms(6000)), Standing::Good, "the past is forgotten");
+    assert_eq!(board.pace(target(0), ms(6000)), Some(ms(200)), "and its pace");
     for (now, warmth) in [(6000, 0.1), (21_000, 0.55), (36_000, 1.0), (90_000, 1.0)] {
         assert!((board.warmth(target(0), ms(now)) - warmth).abs() < 1e-9, "{now}");
     }
@@ -299,6 +301,34 @@ fn an_outlier_is_ejected_for_thirty_seconds_and_begins_anew() {
         assert!((board.warmth(target(0), ms(46_000)) - 0.55).abs() < 1e-9);
         feed(&board, target(0), 70, failures, first_token, ms(32_000));
         assert_eq!(board.judge(&[&tier], ms(32_500)).len(), 1, "it has not changed");
+    }
+}
+
+#[test]
+fn while_one_judges_another_ejects_nobody() {
+    let board = board(3);
+    let tier: Vec<_> = (0..3).map(target).collect();
+    for peer in &tier {
+        let failures = if peer.index() == 0 { 30 } else { 0 };
+        feed(&board, *peer, 100 - failures, failures, ms(100), ms(0));
+    }
+    // The tier is looked at while the first judges.
+    let nosy = Nosy { board: &board, tier: &tier };
+    assert_eq!(board.judge(&[nosy], ms(0)).len(), 1);
+    assert!(board.is_ejected(target(0), ms(0)));
+}
+
+/// A tier that judges when it is looked at.
+#[derive(Debug)]
+struct Nosy<'a> {
+    board: &'a Board,
+    tier: &'a [TargetId],
+}
+
+impl AsRef<[TargetId]> for Nosy<'_> {
+    fn as_ref(&self) -> &[TargetId] {
+        assert_eq!(self.board.judge(&[self.tier], ms(0)), []);
+        self.tier
     }
 }
 
