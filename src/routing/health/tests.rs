@@ -149,7 +149,7 @@ fn a_probe_closes_the_breaker_and_the_target_warms_up() {
     assert!(board.succeeded(pass, Some(ms(200)), ms(6000)), "it closes");
     assert!(!board.succeeded(pass, Some(ms(200)), ms(6000)), "once");
     assert_eq!(board.peek(target(0), MODEL, ms(6000)), Standing::Good, "the past is forgotten");
-    assert_eq!(board.pace(target(0), ms(6000)), Some(ms(200)), "and its pace");
+    assert!(board.pace(target(0), ms(6000)).is_some_and(|pace| pace < ms(201)), "and so is its pace");
     for (now, warmth) in [(6000, 0.1), (21_000, 0.55), (36_000, 1.0), (90_000, 1.0)] {
         assert!((board.warmth(target(0), ms(now)) - warmth).abs() < 1e-9, "{now}");
     }
