@@ -5,4 +5,6 @@ pub mod endpoint;
 pub mod error;
 pub mod form;
 pub mod models;
+pub mod object;
+pub mod prefill;
 pub mod request;
