@@ -2,6 +2,7 @@
 //! clocks of a stream, and the one response body type. No sockets.
 
 pub mod body;
+pub mod continuation;
 pub mod end;
 pub mod phase;
 pub mod relay;
