@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use secrecy::SecretString;
+
 use super::check::{self, bounded, unique_name};
 use super::raw::{Table, Value};
 use super::{BaseUrl, Gate, OnCancel, Prefill, Probe, Protocol, StreamsLimit, defaults, secret};
@@ -96,7 +98,8 @@ fn key(value: &Value<'_>, seen: &mut HashSet<String>) -> Option<UpstreamKey> {
         let remedy = "write key_env = \"NAME\" or key_file = \"/path\"";
         table.refuse("", "the key has no source".to_owned(), remedy.to_owned());
     }
-    let (secret, _) = source.ok().flatten()?;
+    // Kept without its secret after a problem, so that targets that name it are not refused as well.
+    let secret = source.ok().flatten().map_or_else(|| SecretString::from(""), |(secret, _)| secret);
     Some(UpstreamKey { name: name?, secret, weight })
 }
 

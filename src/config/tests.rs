@@ -422,8 +422,10 @@ fn uncommented(with_examples: bool) -> String {
     let mut example = false;
     for line in SHIPPED.lines() {
         example = (example || line.starts_with("# example:begin")) && !line.starts_with("# example:end");
-        let setting =
-            line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
+        let is_setting = |rest: &&str| {
+            rest.starts_with(|c: char| c.is_ascii_lowercase() || matches!(c, '[' | ']')) || rest.starts_with("  [")
+        };
+        let setting = line.strip_prefix('#').filter(is_setting);
         let line = setting.filter(|_| with_examples || !example).unwrap_or(line);
         writeln!(text, "{line}").expect("a String takes everything");
     }
@@ -443,7 +445,7 @@ fn the_shipped_file_runs_and_its_comments_are_the_defaults() {
 #[test]
 fn the_examples_of_the_shipped_file_lack_only_their_files() {
     let problems = parse(&uncommented(true), "config.toml", &env()).expect_err("files that do not exist");
-    assert_eq!(problems.len(), 5, "{problems:#?}");
+    assert_eq!(problems.len(), 6, "{problems:#?}");
     assert!(problems.iter().all(|problem| problem.what.contains("cannot be read")), "{problems:#?}");
 }
 
@@ -458,7 +460,12 @@ fn the_shipped_file_names_every_key() {
         "[[keys]]",
         "[[upstreams]]",
         "[[routes]]",
+        "[routes.retry]",
+        "[routes.hedge]",
+        "[routes.defaults]",
         "[routing]",
+        "[retry]",
+        "[health]",
         "[admin]",
         "[drain]",
         "[log]",
@@ -466,12 +473,14 @@ fn the_shipped_file_names_every_key() {
     ];
     let everything = uncommented(true);
     for section in sections {
-        let problems = parse(&format!("{section}\nnothing-like-this = 1\n"), "x", &env()).expect_err(section);
+        let above = if section.starts_with("[routes.") { "[[routes]]\n" } else { "" };
+        let text = format!("{above}{section}\nnothing-like-this = 1\n");
+        let problems = parse(&text, "x", &env()).expect_err(section);
         let unknown = problems.iter().find(|problem| problem.what == "unknown key").expect(section);
         // A section with one key only proposes it where it is near, and lists it otherwise.
         let known = unknown.remedy.strip_prefix("known are ").expect(section);
         for key in known.split(", ") {
-            let headers = [format!("[{key}]"), format!("[[{key}]]"), format!("[server.{key}]")];
+            let headers = ["[", "[[", "[server.", "[routes."].map(|open| format!("\n{open}{key}]"));
             let of_section = everything.split(section).skip(usize::from(!section.is_empty()));
             let named = of_section
                 .map(|rest| rest.split("\n[").next().unwrap_or(rest))
@@ -489,7 +498,7 @@ proptest! {
 
     #[test]
     fn no_broken_piece_of_the_shipped_file_makes_the_reader_panic(
-        cut in 0usize..12_000,
+        cut in 0usize..24_000,
         length in 0usize..60,
         patch in "[\\[\\]{}=\"'#$a-z0-9\\n.,-]{0,12}",
     ) {
