@@ -136,7 +136,10 @@ fn aliases(value: &Value<'_>, names: &mut HashSet<String>) -> Vec<String> {
             let remedy = "write a name without \"*\" and \"?\", or a route of its own";
             element.refuse("an alias has no wildcards".to_owned(), remedy.to_owned());
         } else if !names.insert(alias.clone()) {
-            element.refuse("an earlier route has the same name".to_owned(), "choose another name".to_owned());
+            element.refuse(
+                "an earlier model or alias has the same name".to_owned(),
+                "choose another name".to_owned(),
+            );
         } else {
             aliases.push(alias);
         }

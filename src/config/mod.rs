@@ -32,6 +32,8 @@ mod summary;
 mod summary_routes;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_routes;
 
 use std::fs;
 use std::net::SocketAddr;

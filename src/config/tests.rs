@@ -12,9 +12,9 @@ use super::*;
 const SHIPPED: &str = include_str!("../../config.toml");
 
 /// The least that is accepted; tests append to it.
-const MINIMAL: &str = "[[upstreams]]\nname = \"u\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
+pub(super) const MINIMAL: &str = "[[upstreams]]\nname = \"u\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
 
-fn env() -> Env {
+pub(super) fn env() -> Env {
     Env::of([
         ("OPENAI_API_KEY", "sk-upstream-canary"),
         ("MILLSTREAM_KEY_TEAM_A", "sk-virtual-canary-0001"),
@@ -28,7 +28,7 @@ fn env() -> Env {
 }
 
 #[track_caller]
-fn accept(text: &str) -> Config {
+pub(super) fn accept(text: &str) -> Config {
     match parse(text, "config.toml", &env()) {
         Ok(config) => config,
         Err(problems) => panic!("{text}\n{problems:#?}"),
@@ -37,7 +37,7 @@ fn accept(text: &str) -> Config {
 
 /// Checks that exactly `expected` is said about `text`.
 #[track_caller]
-fn refuse(text: &str, expected: &[&str]) {
+pub(super) fn refuse(text: &str, expected: &[&str]) {
     let problems = parse(text, "config.toml", &env()).expect_err("this was accepted");
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(lines, expected, "\n{text}");
@@ -45,7 +45,7 @@ fn refuse(text: &str, expected: &[&str]) {
 }
 
 #[track_caller]
-fn refuse_after_minimal(text: &str, expected: &[&str]) {
+pub(super) fn refuse_after_minimal(text: &str, expected: &[&str]) {
     refuse(&format!("{MINIMAL}{text}"), expected);
 }
 
@@ -410,7 +410,7 @@ fn the_summary_of_a_configuration_is_that_configuration() {
          [admin]\nlisten = \"off\"\n[routing]\ndefault_upstream = \"d\"\n[log]\nformat = \"text\"\n"
     );
     let off = accept(&format!("{MINIMAL}[server]\nreactor = \"epoll\"\ntick = \"off\"\n"));
-    for config in [accept(MINIMAL), accept(&text), off, demo()] {
+    for config in [accept(MINIMAL), accept(&text), accept(tests_routes::RICH), off, demo()] {
         let again = accept(&config.summary().to_string());
         assert_eq!(format!("{again:?}"), format!("{config:?}"));
     }
