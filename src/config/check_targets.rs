@@ -124,7 +124,7 @@ impl<'a> Targets<'a> {
         let key = table.take("key");
         let key = key.map(|value| upstream.and_then(|upstream| key_position(&value, &self.upstreams[upstream])));
         let model = table.take("model").and_then(|value| model(&value));
-        let prefill = prefill(&mut table);
+        let prefill = prefill(&mut table, upstream.and_then(|upstream| self.upstreams[upstream].prefill));
         let weight = if weighted {
             table.whole("weight", &defaults::TARGET_WEIGHT)
         } else {
@@ -134,9 +134,7 @@ impl<'a> Targets<'a> {
             }
             weight
         };
-        let upstream = upstream?;
-        let prefill = prefill.unwrap_or(self.upstreams[upstream].prefill);
-        Some(Target { upstream, key: key.flatten(), model, weight, prefill })
+        Some(Target { upstream: upstream?, key: key.flatten(), model, weight, prefill })
     }
 }
 

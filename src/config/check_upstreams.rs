@@ -63,7 +63,7 @@ fn upstream(table: &mut Table<'_>, name: String) -> Upstream {
         },
         gate: gate(table),
         probe: probe(table),
-        prefill: prefill(table).flatten(),
+        prefill: prefill(table, None),
     }
 }
 
@@ -108,10 +108,10 @@ pub(super) fn on_cancel(table: &mut Table<'_>) -> Option<OnCancel> {
     table.take("on_cancel")?.choice(&[("abort", OnCancel::Abort), ("drain", OnCancel::Drain)])
 }
 
-/// `prefill` of an upstream or a target, where it is set.
-pub(super) fn prefill(table: &mut Table<'_>) -> Option<Option<Prefill>> {
+/// `prefill` of an upstream or a target, which is that `above` where it is silent.
+pub(super) fn prefill(table: &mut Table<'_>, above: Option<Prefill>) -> Option<Prefill> {
     let words = [("off", None), ("vllm", Some(Prefill::Vllm)), ("prefix", Some(Prefill::Prefix))];
-    table.take("prefill")?.choice(&words)
+    table.choice("prefill", &words, above)
 }
 
 /// The settings of what bounds the streams at once of one target.

@@ -140,7 +140,7 @@ impl<'d> Table<'d> {
     /// Records a problem of `key`, at its place where the file has it.
     pub(super) fn refuse_at(&self, key: &'static str, what: String, remedy: String) {
         let value = self.entries.and_then(|entries| entries.get_key_value(key));
-        let span = value.map_or(self.span.clone(), |(_, value)| value.span());
+        let span = value.map_or_else(|| self.span.clone(), |(_, value)| value.span());
         self.document.report(&span, &join(&self.path, key), None, what, remedy);
     }
 

@@ -76,7 +76,7 @@ impl Upstream {
     /// The positions of the keys that a target means by `key`: of all where it names none, and 0 where there is
     /// none.
     pub fn key_positions(&self, key: Option<usize>) -> Range<usize> {
-        key.map_or(0..self.keys.len().max(1), |key| key..key + 1)
+        key.map_or_else(|| 0..self.keys.len().max(1), |key| key..key + 1)
     }
 }
 
@@ -156,7 +156,7 @@ pub struct Probe {
 pub enum Prefill {
     /// `continue_final_message`, as vLLM has it.
     Vllm,
-    /// `prefix` on the last message, as Mistral and DeepSeek have it.
+    /// `prefix` on the last message, as Mistral has it.
     Prefix,
 }
 

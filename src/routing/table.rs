@@ -175,8 +175,10 @@ mod tests {
         Table::new(&config::parse(&format!("{UPSTREAMS}{routes}"), "x", &env).expect("a good file"))
     }
 
-    /// Upstream, key and model of each choice, with its weight.
-    fn tiers<'t>(table: &'t Table, route: &Route) -> Vec<Vec<(usize, usize, Option<&'t str>, u32)>> {
+    /// Upstream, key, model and weight of a choice.
+    type Seen<'t> = (usize, usize, Option<&'t str>, u32);
+
+    fn tiers<'t>(table: &'t Table, route: &Route) -> Vec<Vec<Seen<'t>>> {
         let choice = |choice: &Choice| {
             let target = table.target(choice.target);
             assert_eq!(target.id, choice.target);
