@@ -4,6 +4,7 @@ mod codec;
 mod connecting;
 mod http1;
 mod http2;
+mod keys;
 mod pacing;
 
 use std::cell::Cell;
