@@ -49,6 +49,9 @@ pub enum Kind {
     TooManyStreams,
     /// This worker is full and sheds load, or the process is stopping.
     Overloaded,
+    /// Every target of the route is left alone for a while, after it failed or asked for that; see the error's
+    /// `retry_after`.
+    NoTarget,
     /// Every target of the route refused the connection.
     UpstreamUnreachable,
     /// The upstream answered with something that is not an HTTP response, or broke off before its first byte.
@@ -170,9 +173,11 @@ impl Kind {
             Self::RateLimited | Self::TooManyStreams | Self::Overloaded | Self::Drained | Self::Internal => {
                 Origin::Gateway
             }
-            Self::UpstreamUnreachable | Self::UpstreamBroken | Self::UpstreamTimeout | Self::StreamTruncated => {
-                Origin::Upstream
-            }
+            Self::NoTarget
+            | Self::UpstreamUnreachable
+            | Self::UpstreamBroken
+            | Self::UpstreamTimeout
+            | Self::StreamTruncated => Origin::Upstream,
         }
     }
 }

@@ -41,8 +41,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "stream",
             "accounting",
             "routing",
-            // What a connection to an upstream is secured with, and nothing else of the reactor.
+            // What a connection to an upstream is secured with, and the door for what outlives its client: nothing else of
+            // the reactor.
             "reactor::tls",
+            "reactor::spawn",
             "server",
             "upstream",
             "middleware",

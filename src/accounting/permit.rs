@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A bounded number of places, shared by all workers.
 #[derive(Debug)]
-pub(super) struct Places {
+pub struct Places {
     max: u32,
     taken: AtomicU32,
 }
 
 /// One taken place; dropping it gives it back.
 #[derive(Debug)]
-struct Place(Arc<Places>);
+pub struct Place(Arc<Places>);
 
 /// The right to have one exchange in flight. Its places are given back when it is dropped, once, on whatever
 /// thread that happens; keep it until the last byte of the answer.
@@ -31,17 +31,18 @@ pub(super) enum Full {
 }
 
 impl Places {
-    pub(super) fn new(max: u32) -> Arc<Self> {
+    /// So many places, all free.
+    pub fn new(max: u32) -> Arc<Self> {
         Arc::new(Self { max, taken: AtomicU32::new(0) })
     }
 
-    /// Exchanges that hold a place now.
-    pub(super) fn taken(&self) -> u32 {
+    /// Places that are held now.
+    pub fn taken(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
     }
 
     /// A place, if one is free. Relaxed is enough: the count guards nothing but itself.
-    fn take(self: &Arc<Self>) -> Option<Place> {
+    pub fn take(self: &Arc<Self>) -> Option<Place> {
         let below_max = |taken: u32| (taken < self.max).then(|| taken.saturating_add(1));
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below_max).ok()?;
         Some(Place(Arc::clone(self)))

@@ -1,30 +1,104 @@
-//! The two edits that a JSON request may need, made in place: every other byte goes on as the client wrote it.
+//! The edits that a JSON request may need, made in place: every other byte goes on as the client wrote it.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use crate::api::request::{Fields, StreamOptions};
 
-/// `body` with the model renamed to `rename` and, if `include_usage`, with `stream_options.include_usage`
-/// true, which only a streamed request may have: OpenAI refuses the option elsewhere. `fields` must come from
-/// a scan of the same `body`. Without an edit the same memory is returned.
-pub fn edit(body: &Bytes, fields: &Fields, rename: Option<&str>, include_usage: bool) -> Bytes {
+/// What a request is to say to one target.
+#[derive(Clone, Debug, Default)]
+pub struct Changes<'a> {
+    /// The model's name there.
+    pub model: Option<&'a str>,
+    /// Make `stream_options.include_usage` true, which only a streamed request may have: `OpenAI` refuses the option
+    /// elsewhere.
+    pub include_usage: bool,
+    /// Members that it gets at its top level if it lacks them: names and JSON.
+    pub defaults: Vec<(&'a str, &'a str)>,
+}
+
+/// `body` with `changes` made; `fields` must come from a scan of the same `body`. A list of models is ours to go
+/// through, so it goes no further. Without an edit the same memory is returned.
+pub fn edit(body: &Bytes, fields: &Fields, changes: Changes<'_>) -> Bytes {
     let mut splices = Vec::new();
-    if let (Some(new), Some(model)) = (rename, &fields.model)
-        && model.name != new
-    {
-        let quoted = serde_json::to_string(new).expect("a string is always JSON");
-        splices.push(Splice { range: model.range.clone(), with: quoted });
+    let mut first = Vec::new();
+    match (&fields.model, &fields.models) {
+        (Some(model), _) => {
+            if let Some(new) = changes.model.filter(|new| *new != model.name) {
+                splices.push(Splice { range: model.range.clone(), with: quoted(new) });
+            }
+        }
+        (None, Some(_)) => {
+            let name = changes.model.or_else(|| fields.model());
+            first.extend(name.map(|name| format!(r#""model":{}"#, quoted(name))));
+        }
+        (None, None) => {}
     }
-    if include_usage && !fields.asks_usage() {
-        splices.push(usage_splice(fields));
+    if let Some(models) = &fields.models {
+        splices.push(Splice { range: member(body, models.range.clone()), with: String::new() });
+    }
+    if changes.include_usage && !fields.asks_usage() {
+        match usage_splice(fields) {
+            Usage::Member(member) => first.push(member),
+            Usage::Splice(splice) => splices.push(splice),
+        }
+    }
+    first.extend(lacking(body, &changes.defaults));
+    if !first.is_empty() {
+        // New members go first in their object: that place is known without parsing.
+        let is_alone = fields.empty || (fields.models.is_some() && is_only_member(body, fields, &splices));
+        let with = format!("{}{}", first.join(","), if is_alone { "" } else { "," });
+        splices.push(Splice { range: fields.open..fields.open, with });
     }
     if splices.is_empty() {
         return body.clone();
     }
-    splices.sort_unstable_by_key(|splice| splice.range.start);
+    splices.sort_by_key(|splice| (splice.range.start, splice.range.end));
     apply(body, &splices)
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is always JSON")
+}
+
+/// Those of `defaults` whose name `body` does not have, as members. The names of one bound are one name.
+fn lacking(body: &[u8], defaults: &[(&str, &str)]) -> Vec<String> {
+    const LENGTHS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+    if defaults.is_empty() {
+        return Vec::new();
+    }
+    let members: HashMap<Cow<'_, str>, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
+    let has_length = LENGTHS.iter().any(|name| members.contains_key(*name));
+    let is_lacking = |name: &str| !members.contains_key(name) && !(has_length && LENGTHS.contains(&name));
+    let lacking = defaults.iter().copied().filter(|(name, _)| is_lacking(name));
+    lacking.map(|(name, json)| format!("{}:{json}", quoted(name))).collect()
+}
+
+/// The member whose value stands at `value`, with one of the commas around it.
+fn member(body: &[u8], value: Range<usize>) -> Range<usize> {
+    let before = |at: usize| body[..at].trim_ascii_end().len();
+    // Back over the colon and the name; an escaped name has no bare quote in it either.
+    let colon = before(value.start);
+    let name_end = before(colon - 1);
+    let name_start = memchr::memrchr(b'"', &body[..name_end - 1]).unwrap_or(0);
+    let rest = body[value.end..].trim_ascii_start();
+    if rest.first() == Some(&b',') {
+        return name_start..body.len() - rest.len() + 1;
+    }
+    let comma = before(name_start);
+    if comma > 0 && body[comma - 1] == b',' { comma - 1..value.end } else { name_start..value.end }
+}
+
+/// Whether nothing is left of the object when the splices, which only take out, are made.
+fn is_only_member(body: &[u8], fields: &Fields, splices: &[Splice]) -> bool {
+    let Some(taken) = splices.iter().find(|splice| splice.with.is_empty()) else { return false };
+    let before = body[fields.open..taken.range.start].trim_ascii();
+    let after = body[taken.range.end..].trim_ascii_start();
+    before.is_empty() && after.first() == Some(&b'}')
 }
 
 /// Bytes to take out and the text to put there.
@@ -47,21 +121,26 @@ pub(super) fn apply(body: &[u8], splices: &[Splice]) -> Bytes {
     edited.into()
 }
 
-/// Makes `include_usage` true. New members go first in their object: that place is known without parsing.
-fn usage_splice(fields: &Fields) -> Splice {
+/// How `include_usage` becomes true.
+enum Usage {
+    /// By a new member of the body.
+    Member(String),
+    Splice(Splice),
+}
+
+fn usage_splice(fields: &Fields) -> Usage {
     const MEMBER: &str = r#""include_usage":true"#;
-    let comma = |empty: bool| if empty { "" } else { "," };
     match &fields.stream_options {
-        StreamOptions::Absent => Splice {
-            range: fields.open..fields.open,
-            with: format!(r#""stream_options":{{{MEMBER}}}{}"#, comma(fields.empty)),
-        },
-        StreamOptions::Null(range) => Splice { range: range.clone(), with: format!("{{{MEMBER}}}") },
+        StreamOptions::Absent => Usage::Member(format!(r#""stream_options":{{{MEMBER}}}"#)),
+        StreamOptions::Null(range) => {
+            Usage::Splice(Splice { range: range.clone(), with: format!("{{{MEMBER}}}") })
+        }
         StreamOptions::Object { include_usage: Some(found), .. } => {
-            Splice { range: found.range.clone(), with: "true".into() }
+            Usage::Splice(Splice { range: found.range.clone(), with: "true".into() })
         }
         StreamOptions::Object { open, empty, include_usage: None } => {
-            Splice { range: *open..*open, with: format!("{MEMBER}{}", comma(*empty)) }
+            let comma = if *empty { "" } else { "," };
+            Usage::Splice(Splice { range: *open..*open, with: format!("{MEMBER}{comma}") })
         }
     }
 }
@@ -76,8 +155,53 @@ mod tests {
 
     fn edited(body: &str, rename: Option<&str>, include_usage: bool) -> String {
         let fields = scan(body.as_bytes()).expect(body);
-        let edited = edit(&Bytes::copy_from_slice(body.as_bytes()), &fields, rename, include_usage);
+        let changes = Changes { model: rename, include_usage, defaults: Vec::new() };
+        let edited = edit(&Bytes::copy_from_slice(body.as_bytes()), &fields, changes);
         String::from_utf8(edited.to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_list_of_models_goes_no_further_than_us() {
+        for (body, rename, include_usage, expected) in [
+            (r#"{"models":["a","b"]}"#, None, false, r#"{"model":"a"}"#),
+            (
+                r#"{"models":["a","b"]}"#,
+                Some("b"),
+                true,
+                r#"{"model":"b","stream_options":{"include_usage":true}}"#,
+            ),
+            (r#"{ "models" : ["a"] , "x":1}"#, Some("b"), false, r#"{"model":"b",  "x":1}"#),
+            (r#"{"x":1, "models":["a"]}"#, Some("b"), false, r#"{"model":"b","x":1}"#),
+            (r#"{"x":1,"models":["a"],"y":2}"#, Some("b"), false, r#"{"model":"b","x":1,"y":2}"#),
+            (r#"{"model":"m","models":["a"]}"#, None, false, r#"{"model":"m"}"#),
+            (r#"{"models":["a"],"model":"m"}"#, Some("a"), false, r#"{"model":"a"}"#),
+            (
+                r#"{"mod\u0065ls":["a"],"model":"m"}"#,
+                None,
+                true,
+                r#"{"stream_options":{"include_usage":true},"model":"m"}"#,
+            ),
+        ] {
+            let result = edited(body, rename, include_usage);
+            assert_eq!(result, expected);
+            serde_json::from_str::<Value>(&result).expect("still JSON");
+        }
+    }
+
+    #[test]
+    fn defaults_fill_in_what_is_absent() {
+        let defaults = vec![("max_tokens", "64"), ("user", r#""app""#)];
+        for (body, expected) in [
+            (r#"{"model":"a"}"#, r#"{"max_tokens":64,"user":"app","model":"a"}"#),
+            (r#"{"user":null,"model":"a"}"#, r#"{"max_tokens":64,"user":null,"model":"a"}"#),
+            (r#"{"max_completion_tokens":9,"user":"me"}"#, r#"{"max_completion_tokens":9,"user":"me"}"#),
+            ("{}", r#"{"max_tokens":64,"user":"app"}"#),
+            (r#"{"a":{"max_tokens":1}}"#, r#"{"max_tokens":64,"user":"app","a":{"max_tokens":1}}"#),
+        ] {
+            let fields = scan(body.as_bytes()).expect(body);
+            let changes = Changes { defaults: defaults.clone(), ..Changes::default() };
+            assert_eq!(edit(&Bytes::copy_from_slice(body.as_bytes()), &fields, changes), expected);
+        }
     }
 
     #[test]
@@ -130,7 +254,10 @@ mod tests {
     fn without_an_edit_the_memory_is_shared() {
         let body = Bytes::from_static(br#"{"model":"a"}"#);
         let fields = scan(&body).expect("valid");
-        assert_eq!(edit(&body, &fields, Some("a"), false).as_ptr(), body.as_ptr());
+        assert_eq!(
+            edit(&body, &fields, Changes { model: Some("a"), ..Changes::default() }).as_ptr(),
+            body.as_ptr()
+        );
     }
 
     /// A member that the gateway knows nothing about, as text: `1E400` and `-0` must survive.

@@ -250,6 +250,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request may be sent once more after an upstream may have seen it: at worst it is answered twice. Where
+    /// something is stored or begun by it, it would be there twice.
+    pub fn may_be_repeated(self, method: &Method) -> bool {
+        method == Method::GET || self.model_field() != ModelField::None
+    }
+
     /// Whether `"stream": true` in a JSON body means that the answer must be a stream of events. Other
     /// surfaces may stream too; their answers are passed on as they come.
     pub fn may_stream(self) -> bool {

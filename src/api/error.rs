@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::{Error, Kind};
 
 /// In milliseconds; the SDKs read it before `retry-after`.
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// The SDKs obey it before their own rules by status.
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// SDKs ignore a longer `retry-after` and come back in seconds, in vain.
@@ -73,6 +73,11 @@ fn row(kind: Kind) -> Row {
         Kind::Overloaded => {
             let text = Fixed("The gateway is overloaded. Please try again shortly.");
             Row::new(S::SERVICE_UNAVAILABLE, "overloaded_error", "overloaded", text)
+        }
+        Kind::NoTarget => {
+            let text =
+                Fixed("No upstream provider of this model is available right now. Please try again shortly.");
+            Row::new(S::SERVICE_UNAVAILABLE, "overloaded_error", "no_upstream_available", text)
         }
         Kind::UpstreamUnreachable => {
             let text = Fixed("The upstream provider could not be reached.");

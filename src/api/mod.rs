@@ -1,5 +1,6 @@
 //! The contract that clients see: OpenAI's surfaces, errors and the few request fields that routing needs.
 
+pub mod affinity;
 pub mod edit;
 pub mod endpoint;
 pub mod error;
@@ -8,3 +9,4 @@ pub mod models;
 pub mod object;
 pub mod prefill;
 pub mod request;
+pub mod verdict;

@@ -17,7 +17,11 @@ use crate::error::{Error, Kind};
 /// Bytes of a model name. The longest in use are paths of fine-tuned models, below 200.
 pub const MODEL_BYTES_MAX: usize = 256;
 
+/// Models of one request's list. `OpenRouter` takes fewer.
+pub const MODELS_MAX: usize = 16;
+
 const MODEL: &str = "model";
+const MODELS: &str = "models";
 const STREAM: &str = "stream";
 const STREAM_OPTIONS: &str = "stream_options";
 const N: &str = "n";
@@ -31,6 +35,7 @@ pub struct Fields {
     /// Whether the body is `{}`.
     pub(super) empty: bool,
     pub(super) model: Option<Model>,
+    pub(super) models: Option<Models>,
     pub(super) stream_options: StreamOptions,
     stream: Option<bool>,
     n: Option<u32>,
@@ -41,6 +46,14 @@ pub struct Fields {
 pub(super) struct Model {
     pub(super) name: String,
     /// The value in the body, quotes included.
+    pub(super) range: Range<usize>,
+}
+
+/// The `models` field.
+#[derive(Debug)]
+pub(super) struct Models {
+    names: Vec<String>,
+    /// The value in the body, brackets included.
     pub(super) range: Range<usize>,
 }
 
@@ -82,19 +95,29 @@ pub fn scan(body: &[u8]) -> Result<Fields, ScanError> {
         open: text.find('{').map_or(0, |brace| brace + 1),
         empty: false,
         model: None,
+        models: None,
         stream_options: StreamOptions::Absent,
         stream: None,
         n: None,
     };
-    let names = &[MODEL, STREAM, STREAM_OPTIONS, N];
+    let names = &[MODEL, MODELS, STREAM, STREAM_OPTIONS, N];
     fields.empty = walk(text, names, &mut |name, value| fields.set(name, text, value))?;
     Ok(fields)
 }
 
 impl Fields {
-    /// The model asked for. Never empty, at most [`MODEL_BYTES_MAX`] bytes, no control characters.
+    /// The model asked for: `model`, else the first of `models`. Never empty, at most [`MODEL_BYTES_MAX`] bytes, no
+    /// control characters.
     pub fn model(&self) -> Option<&str> {
-        self.model.as_ref().map(|model| model.name.as_str())
+        let listed = || self.models.as_ref().and_then(|models| models.names.first());
+        self.model.as_ref().map(|model| &model.name).or_else(listed).map(String::as_str)
+    }
+
+    /// Every model that the client would take, in its order: `model`, then `models`, as `OpenRouter` has it.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        let listed = self.models.iter().flat_map(|models| &models.names);
+        let first = self.model.as_ref().map(|model| &model.name);
+        first.into_iter().chain(listed.filter(move |name| Some(*name) != first)).map(String::as_str)
     }
 
     /// The model asked for, or what to tell a client that named none.
@@ -126,6 +149,7 @@ impl Fields {
             // An explicit `null` counts as written, so that a second one is seen.
             STREAM => self.stream.replace(boolean(STREAM, value)?).is_some(),
             N => self.n.replace(choices(value)?).is_some(),
+            MODELS => self.models.replace(Models::new(text, value)?).is_some(),
             _ => {
                 let seen = !matches!(self.stream_options, StreamOptions::Absent);
                 self.stream_options = StreamOptions::new(text, value)?;
@@ -142,6 +166,21 @@ impl Model {
             serde_json::from_str(value).map_err(|_| ScanError::new(Some(MODEL), "`model` must be a string."))?;
         check_model(&name).map_err(|problem| ScanError::new(Some(MODEL), problem))?;
         Ok(Self { name, range: range_in(text, value) })
+    }
+}
+
+impl Models {
+    fn new(text: &str, value: &str) -> Result<Self, ScanError> {
+        let refuse = |text: &'static str| ScanError::new(Some(MODELS), text);
+        let names: Vec<String> =
+            serde_json::from_str(value).map_err(|_| refuse("`models` must be a list of names of models."))?;
+        if names.is_empty() || names.len() > MODELS_MAX {
+            return Err(refuse("`models` must name 1 to 16 models."));
+        }
+        if names.iter().any(|name| check_model(name).is_err()) {
+            return Err(refuse("Each of `models` must be a name of 1 to 256 bytes, without control characters."));
+        }
+        Ok(Self { names, range: range_in(text, value) })
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{Address, Config, Server, UpstreamKind, WantedReactor};
 use crate::demo;
-use crate::gateway::Snapshot;
+use crate::gateway::{Scraped, Snapshot};
 use crate::reactor::choose::{BETTER, Choice, Missing, Reactor, choose, io_uring_available};
 use crate::reactor::listener::{self, Bound, SocketFile};
 use crate::reactor::load::Loads;
@@ -58,6 +58,7 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let drain = config.drain;
     let snapshot = Snapshot::new(config, descriptors::upstream_connections_max(connections_max, descriptors))?;
     let config = Arc::clone(&snapshot.config);
+    telemetry.set_targets(Arc::new(Scraped(snapshot.clone())));
 
     let mut warnings = warnings(&config);
     let cores = cores(&config.server, workers);

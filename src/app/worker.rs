@@ -11,13 +11,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::control::FLUSH_TIMEOUT;
-use crate::gateway::{Snapshot, Stack, Worker, stack};
+use crate::gateway::{Snapshot, Stack, Worker, probe, stack};
 use crate::reactor::listener::{AcceptError, Accepted, Bound, Listener, OUT_OF_DESCRIPTORS_PAUSE};
 use crate::reactor::load::{Load, Loads, Newcomer};
 use crate::reactor::{Conn, Moving, spawn, turn};
 use crate::server::{Peer, Server, Settings};
 use crate::signal::{Phase, Signal};
 use crate::telemetry::{Recorder, Telemetry};
+use crate::units::UpstreamId;
 use crate::upstream::Pool;
 
 /// A connection on its way to another worker.
@@ -61,7 +62,7 @@ pub(super) async fn run(parts: Parts) {
     let pool = Pool::new(&config.upstreams, &snapshot.caps, &snapshot.connectors, &recorder);
     let load = Load::new(loads, index);
     let acceptor = snapshot.acceptor.clone();
-    let worker = Worker { snapshot, pool: Rc::clone(&pool), recorder: Rc::clone(&recorder), phase: phase.clone() };
+    let worker = Rc::new(Worker::new(snapshot, Rc::clone(&pool), Rc::clone(&recorder), phase.clone()));
     let settings = Settings {
         header_timeout: config.server.header_timeout,
         idle_timeout: config.server.idle_timeout,
@@ -70,8 +71,14 @@ pub(super) async fn run(parts: Parts) {
         headers_max: config.server.headers_max,
         h2_streams_max: config.server.h2_streams_max,
     };
-    let server =
-        Server::new(stack(Rc::new(worker)), settings, acceptor, load.clone(), Rc::clone(&recorder), phase.clone());
+    let server = Server::new(
+        stack(Rc::clone(&worker)),
+        settings,
+        acceptor,
+        load.clone(),
+        Rc::clone(&recorder),
+        phase.clone(),
+    );
     let ended = Signal::new(());
     let host = Host { server, load, recorder: Rc::clone(&recorder), phase: phase.clone(), connections_max, ended };
     for bound in listeners {
@@ -82,7 +89,16 @@ pub(super) async fn run(parts: Parts) {
     }
     drop(peers);
     drop(spawn(take_over(inbox, host.clone())));
-    drop(spawn(keep_house(Rc::clone(&pool), recorder)));
+    // What concerns all workers is done by one.
+    let judge = (index == 0).then(|| Rc::clone(&worker));
+    if index == 0 {
+        for (position, upstream) in config.upstreams.iter().enumerate() {
+            if let Some(probe) = upstream.probe.clone() {
+                drop(spawn(probe::run(Rc::clone(&worker), UpstreamId::new(position), probe)));
+            }
+        }
+    }
+    drop(spawn(keep_house(Rc::clone(&pool), recorder, judge)));
 
     let mut reached = Phase::Serve;
     while reached < Phase::Finish {
@@ -150,12 +166,15 @@ async fn take_over(mut inbox: mpsc::Receiver<Arriving>, host: Host) {
     }
 }
 
-async fn keep_house(pool: Rc<Pool>, recorder: Rc<Recorder>) {
+async fn keep_house(pool: Rc<Pool>, recorder: Rc<Recorder>, judge: Option<Rc<Worker>>) {
     let mut ticks = interval(HOUSEKEEPING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         pool.sweep();
+        if let Some(worker) = &judge {
+            worker.judge_targets();
+        }
         // To the back of the queue and round once: what a task that is ready has to wait.
         let began = Instant::now();
         tokio::task::yield_now().await;

@@ -88,11 +88,11 @@ impl AdmitLayer {
 
     /// Before any limit is touched: what is forbidden costs nothing of the key's allowance.
     fn permit_model(&self, key: KeyId, call: &Call) -> Result<(), Error> {
+        if let Some(model) = call.models().into_iter().find(|model| !self.keys.allows(key, model)) {
+            let detail = format!("This API key may not use the model '{model}'.");
+            return Err(Error::new(Kind::Forbidden, detail).with_param("model"));
+        }
         match call.model() {
-            Some(model) if !self.keys.allows(key, model) => {
-                let detail = format!("This API key may not use the model '{model}'.");
-                Err(Error::new(Kind::Forbidden, detail).with_param("model"))
-            }
             // The list shows what the key may use; everything else without a model could reach any of them
             // (a batch names its own) or another key's stored answers.
             None if self.keys.restricted(key) && !call.endpoint.is_local() => {

@@ -1,98 +1,223 @@
-//! The attempts of one call: target by target, until one answers or the request may have been seen.
+//! One attempt: a request to one target, and what its answer is worth.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Duration;
 
-use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::response::Parts;
+use http::{HeaderMap, StatusCode};
+use tokio::time::{Instant, timeout_at};
 
 use super::call::Call;
-use super::headers;
-use crate::error::{Error, Kind, Retry};
+use super::plan::Leg;
+use super::trial::Trial;
+use super::worker::Worker;
+use super::{headers, respond};
+use crate::api::edit::Changes;
+use crate::api::verdict::{self, ERROR_BYTES_MAX, Verdict};
+use crate::error::{Error, Kind};
+use crate::routing::health::Fault;
 use crate::routing::table::Target;
-use crate::stream::Answer;
+use crate::stream::{Answer, Opening, Relay};
 use crate::telemetry::{FailurePhase, Stage};
 use crate::upstream::{self, Framing, Request, SendError};
 
-use super::worker::Worker;
+/// Where all clocks are off: beyond every timer.
+const NEVER: Duration = Duration::from_hours(365 * 24);
 
-/// An upstream's answer, its head apart.
+/// An upstream's answer of which nothing has gone to the client.
+#[derive(Debug)]
 pub(super) struct Answered {
     pub(super) head: Parts,
-    pub(super) answer: Answer<upstream::Body>,
+    /// On the heap from the beginning: it is large, and each move of it would be a copy.
+    pub(super) relay: Box<Relay<upstream::Body>>,
+    pub(super) trial: Trial,
 }
 
-/// Sends the call to its targets, in order, as long as nothing of it was sent.
+/// Why an attempt is no answer.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// What the upstream said, to be passed on if nobody has better.
+    pub(super) answer: Option<Box<Answered>>,
+    pub(super) onward: Onward,
+    /// Whether the upstream may have seen the request.
+    pub(super) seen: bool,
+}
+
+/// Who may be asked after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Onward {
+    /// Nobody: it is the request's fault, or there is no time left.
+    Nowhere,
+    /// A route for longer or other prompts, if this one names any.
+    Larger,
+    /// Another target.
+    Elsewhere,
+    /// Another target, or the same once more.
+    Again,
+}
+
+pub(super) type Outcome = Result<Box<Answered>, Box<Failure>>;
+
+struct Opened {
+    head: Parts,
+    relay: Box<Relay<upstream::Body>>,
+    opening: Opening,
+}
+
+/// Asks one target.
 ///
 /// # Cancel safety
-/// Dropping the future cancels the attempt under way.
-pub(super) async fn run(worker: Rc<Worker>, mut call: Call) -> Result<Answered, Error> {
-    let streams = call.streams();
-    let mut request = Request {
-        method: call.method.clone(),
-        path_and_query: std::mem::take(&mut call.path_and_query),
-        headers: headers::upstream(std::mem::take(&mut call.headers), streams),
-        body: bytes::Bytes::new(),
+/// Dropping the future cancels the attempt: its connection closes or its stream is reset, its place is given back.
+pub(super) async fn run(worker: &Rc<Worker>, call: &Call, leg: &Leg, mut trial: Trial) -> Outcome {
+    let asked = Instant::now();
+    let (own, overall) = deadlines(call, leg, asked);
+    let target = worker.snapshot.table.target(trial.target());
+    let request = request(worker, call, leg, target);
+    let (upstream, key) = (target.upstream, target.key);
+    trial.asked(asked);
+    worker.recorder.overhead(Stage::Route, call.decoded_at.elapsed());
+    let asking = async {
+        let response = worker.pool.send(upstream, key, &request).await?;
+        let (head, body) = response.into_parts();
+        let answer = answer(worker, upstream, &head, body);
+        let settings = respond::settings(worker, call, leg, upstream, asked);
+        let mut relay = Box::new(Relay::new(answer, settings));
+        let bytes_max = worker.snapshot.config.stream.commit_bytes_max;
+        let opening = poll_fn(|cx| relay.poll_opening(cx, bytes_max)).await;
+        Ok(Opened { head, relay, opening })
     };
-    let mut last_error = None;
-    for target in targets(&worker, &call)? {
-        let upstream = target.upstream;
-        if let Some(previous) = call.record.upstream.replace(Some(upstream)) {
-            worker.recorder.fallback(previous);
+    match timeout_at(own.min(overall), asking).await {
+        Ok(Ok(opened)) => judge(call, opened, trial),
+        Ok(Err(failed)) => Err(Box::new(unsent(failed, &mut trial))),
+        Err(_) => {
+            trial.failed(Fault::Late);
+            let error = Error::new(Kind::UpstreamTimeout, "the upstream did not answer in time");
+            let onward = if own < overall { Onward::Elsewhere } else { Onward::Nowhere };
+            Err(Box::new(Failure { error, answer: None, onward, seen: true }))
         }
-        let include_usage = worker.snapshot.config.upstreams[upstream.index()].include_usage;
-        request.body = call.body(target.model.as_deref(), include_usage);
-        worker.recorder.overhead(Stage::Route, call.decoded_at.elapsed());
-        match send(&worker, &target, &request).await {
-            Ok(answered) => return Ok(answered),
-            Err(error) => {
-                let elsewhere = error.retry() == Retry::Elsewhere;
-                tracing::debug!(request_id = %call.record.id, %upstream, %error, elsewhere, "attempt failed");
-                last_error = Some(error);
-                if !elsewhere {
-                    break;
-                }
+    }
+}
+
+/// When this attempt, and when the whole exchange has taken too long.
+pub(super) fn deadlines(call: &Call, leg: &Leg, asked: Instant) -> (Instant, Instant) {
+    let (clocks, retry) = (&leg.config().clocks, &leg.config().retry);
+    let (own, overall) = if call.streams() {
+        (clocks.first_token_timeout, clocks.total_timeout)
+    } else {
+        (retry.attempt_timeout, [clocks.response_timeout, clocks.total_timeout].into_iter().flatten().min())
+    };
+    (asked + own.unwrap_or(NEVER), call.record.exchange.began() + overall.unwrap_or(NEVER))
+}
+
+fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target) -> Request {
+    let defaults = &leg.config().defaults;
+    let mut headers = Rc::clone(&call.headers);
+    if !defaults.headers.is_empty() {
+        let headers = Rc::make_mut(&mut headers);
+        for (name, value) in &defaults.headers {
+            if !headers.contains_key(name) {
+                headers.insert(name, value.clone());
             }
         }
     }
-    Err(last_error.unwrap_or_else(|| Error::new(Kind::Internal, "the route has no target")))
-}
-
-/// Where the call may go, in order.
-fn targets(worker: &Worker, call: &Call) -> Result<Vec<Target>, Error> {
-    let table = &worker.snapshot.table;
-    let route = match call.model() {
-        None => table.default_route().ok_or_else(|| {
-            Error::new(Kind::NotFound, "This gateway has no upstream for requests that name no model.")
-        })?,
-        Some(model) => table.resolve(model).ok_or_else(|| {
-            let detail = format!("The model '{model}' does not exist or you do not have access to it.");
-            Error::new(Kind::ModelNotFound, detail).with_param("model")
-        })?,
-    };
-    call.record.route.set(route.id);
-    Ok(route.choices().map(|choice| table.target(choice.target).clone()).collect())
-}
-
-async fn send(worker: &Worker, target: &Target, request: &Request) -> Result<Answered, Error> {
-    let upstream = target.upstream;
-    let response = worker.pool.send(upstream, target.key, request).await.map_err(convert)?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Error::new(Kind::UpstreamBroken, "the upstream switched protocols unasked"));
+    let model = target.model.as_deref().or(leg.model());
+    let include_usage = worker.snapshot.config.upstreams[target.upstream.index()].include_usage;
+    Request {
+        method: call.method.clone(),
+        path_and_query: Rc::clone(&call.path_and_query),
+        headers,
+        body: call.body(Changes { model, include_usage, defaults: leg.body_defaults() }),
     }
-    let (head, body) = response.into_parts();
+}
+
+fn answer(
+    worker: &Worker,
+    upstream: crate::units::UpstreamId,
+    head: &Parts,
+    body: upstream::Body,
+) -> Answer<upstream::Body> {
     let events = head.status.is_success() && headers::announce_events(&head.headers);
     let framed = body.framing() != Framing::Close;
-    Ok(Answered { head, answer: Answer { upstream, events, framed, body } })
+    let whole = !events && is_for_whole(worker, head);
+    Answer { upstream, events, framed, whole, body }
 }
 
-fn convert(error: SendError) -> Error {
-    let (kind, detail) = match error.phase {
+/// Whether an answer is worth waiting for all of it: errors, and JSON that is not too long to be held back.
+fn is_for_whole(worker: &Worker, head: &Parts) -> bool {
+    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let fits = length.is_none_or(|length| length <= worker.snapshot.config.stream.commit_bytes_max);
+    fits && (!head.status.is_success() || is_json(&head.headers))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        essence.eq_ignore_ascii_case(b"application/json")
+    })
+}
+
+fn judge(call: &Call, opened: Opened, mut trial: Trial) -> Outcome {
+    let Opened { head, relay, opening } = opened;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        trial.failed(Fault::Broken);
+        let error = Error::new(Kind::UpstreamBroken, "the upstream switched protocols unasked");
+        return Err(Box::new(Failure { error, answer: None, onward: Onward::Elsewhere, seen: true }));
+    }
+    let is_stream = relay.is_stream();
+    let (verdict, fault) = match opening {
+        Opening::Broken(source) => {
+            trial.failed(Fault::Broken);
+            let error = Error::new(Kind::UpstreamBroken, "the upstream broke off before it had said anything");
+            let error = error.with_source(source);
+            return Err(Box::new(Failure { error, answer: None, onward: Onward::Again, seen: true }));
+        }
+        Opening::Refused => (verdict::of_event(&relay.held(ERROR_BYTES_MAX)), Fault::FirstEvent),
+        Opening::Committed if head.status.is_success() => {
+            let stray = (call.streams() && !is_stream).then(|| relay.held(ERROR_BYTES_MAX));
+            (stray.map_or(Verdict::Fine, |text| verdict::of_stray(&text)), Fault::FirstEvent)
+        }
+        Opening::Committed => {
+            (verdict::of_answer(head.status, &head.headers, &relay.held(ERROR_BYTES_MAX)), Fault::Status)
+        }
+    };
+    let onward = match verdict {
+        Verdict::Fine => {
+            trial.committed(is_stream);
+            return Ok(Box::new(Answered { head, relay, trial }));
+        }
+        Verdict::Client => Onward::Nowhere,
+        Verdict::TooLong | Verdict::Policy => Onward::Larger,
+        Verdict::Throttled(_) | Verdict::Spent(_) | Verdict::KeyRefused => Onward::Elsewhere,
+        Verdict::Failed => Onward::Again,
+    };
+    match verdict {
+        Verdict::Failed | Verdict::KeyRefused => trial.failed(fault),
+        verdict => trial.refused(verdict),
+    }
+    let error = Error::new(Kind::UpstreamBroken, format!("the upstream answered {}: {verdict:?}", head.status));
+    let answer = Some(Box::new(Answered { head, relay, trial }));
+    Err(Box::new(Failure { error, answer, onward, seen: true }))
+}
+
+/// No answer at all.
+fn unsent(failed: SendError, trial: &mut Trial) -> Failure {
+    let (kind, detail) = match failed.phase {
         FailurePhase::Cap => (Kind::Overloaded, "the upstream's connections are all in use"),
         FailurePhase::Dns => (Kind::UpstreamUnreachable, "the upstream's name could not be resolved"),
         FailurePhase::Connect => (Kind::UpstreamUnreachable, "the upstream could not be connected to"),
         FailurePhase::Handshake => (Kind::UpstreamUnreachable, "the handshake with the upstream failed"),
         FailurePhase::Response => (Kind::UpstreamBroken, "the upstream broke off before its answer"),
     };
-    let retry = if error.sent { Retry::Never } else { Retry::Elsewhere };
-    Error::new(kind, detail).with_retry(retry).with_source(error)
+    let (seen, cause) = (failed.sent, failed.is_ours());
+    match failed.phase {
+        // Our own bound, or a request that can't be sent to anybody.
+        _ if cause => trial.abandoned(),
+        FailurePhase::Response => trial.failed(Fault::Broken),
+        _ => trial.failed(Fault::Unreachable),
+    }
+    let onward = if cause { Onward::Elsewhere } else { Onward::Again };
+    Failure { error: Error::new(kind, detail).with_source(failed), answer: None, onward, seen }
 }

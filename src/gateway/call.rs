@@ -4,16 +4,17 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
 use crate::accounting::permit::Permit;
-use crate::api::edit;
+use crate::api::edit::{self, Changes};
 use crate::api::endpoint::Endpoint;
 use crate::api::form::{self, FormModel};
 use crate::api::request::Fields;
 use crate::middleware::Record;
 use crate::middleware::auth::Principal;
+use crate::routing::gate::Class;
 
 /// One decoded request.
 #[derive(Debug)]
@@ -23,8 +24,13 @@ pub(super) struct Call {
     pub(super) item: Option<Rc<str>>,
     pub(super) method: Method,
     /// Path and query below `/v1`.
-    pub(super) path_and_query: String,
-    pub(super) headers: HeaderMap,
+    pub(super) path_and_query: Rc<str>,
+    /// Those that go on to an upstream.
+    pub(super) headers: Rc<HeaderMap>,
+    /// Who goes first where requests wait for a target.
+    pub(super) class: Class,
+    /// The upstream that the client has chosen.
+    pub(super) upstream: Option<HeaderValue>,
     pub(super) content: Content,
     pub(super) principal: Principal,
     pub(super) record: Rc<Record>,
@@ -61,6 +67,22 @@ impl Call {
         }
     }
 
+    /// Every model that the client would take, in its order.
+    pub(super) fn models(&self) -> Vec<&str> {
+        match &self.content {
+            Content::Json(_, fields) => fields.models().collect(),
+            Content::Form(..) | Content::Opaque(_) => self.model().into_iter().collect(),
+        }
+    }
+
+    /// The body, if it is JSON.
+    pub(super) fn json(&self) -> Option<&Bytes> {
+        match &self.content {
+            Content::Json(bytes, _) => Some(bytes),
+            Content::Form(..) | Content::Opaque(_) => None,
+        }
+    }
+
     /// Whether the client asked for a stream on a surface where that is ours to know.
     pub(super) fn streams(&self) -> bool {
         self.endpoint.may_stream() && matches!(&self.content, Content::Json(_, fields) if fields.stream())
@@ -81,12 +103,13 @@ impl Call {
             && matches!(&self.content, Content::Json(_, fields) if !fields.asks_usage())
     }
 
-    /// The body for one target: the bytes as they came, but for the model's name where the target has
-    /// another, and the usage option where we add it.
-    pub(super) fn body(&self, model: Option<&str>, include_usage: bool) -> Bytes {
+    /// The body for one target: the bytes as they came, but for `changes`; the usage option is added only where the
+    /// client leaves it out.
+    pub(super) fn body(&self, mut changes: Changes<'_>) -> Bytes {
+        changes.include_usage &= self.adds_usage();
         match &self.content {
-            Content::Json(bytes, fields) => edit::edit(bytes, fields, model, include_usage && self.adds_usage()),
-            Content::Form(bytes, form) => match model {
+            Content::Json(bytes, fields) => edit::edit(bytes, fields, changes),
+            Content::Form(bytes, form) => match changes.model {
                 Some(model) => form::rename(bytes, form, model),
                 None => bytes.clone(),
             },

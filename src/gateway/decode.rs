@@ -7,20 +7,22 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 use tower::{Layer, Service, ServiceExt};
 
 use super::call::{Call, Content};
+use super::headers;
 use super::local::LocalBoxFuture;
 use crate::api::endpoint::{self, Endpoint, ModelField, NoMatch};
 use crate::api::{form, request};
-use crate::config::Config;
+use crate::config::{Config, Priority};
 use crate::error::{Error, Kind};
-use crate::middleware::auth::Authorized;
+use crate::middleware::auth::{Authorized, Principal};
 use crate::middleware::{Payload, body_cap};
+use crate::routing::gate::Class;
 use crate::stream::Body;
 use crate::telemetry::{Recorder, Stage};
 
@@ -96,13 +98,19 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
     layer.recorder.overhead(Stage::Body, decoded_at.saturating_duration_since(began));
 
     let content = content(matched.endpoint, &parts.headers, body)?;
+    let class = class(&layer.config, principal, &parts.headers)?;
+    let upstream = parts.headers.get(&headers::CHOSEN_UPSTREAM).cloned();
+    let asks_for_stream =
+        matched.endpoint.may_stream() && matches!(&content, Content::Json(_, fields) if fields.stream());
     let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let call = Call {
         endpoint: matched.endpoint,
         item: matched.id.map(|id| Rc::from(&*id)),
-        path_and_query: path_and_query.strip_prefix(PREFIX).unwrap_or(path_and_query).to_owned(),
+        path_and_query: path_and_query.strip_prefix(PREFIX).unwrap_or(path_and_query).into(),
         method: parts.method,
-        headers: parts.headers,
+        headers: Rc::new(headers::upstream(parts.headers, asks_for_stream)),
+        class,
+        upstream,
         content,
         principal,
         record,
@@ -110,6 +118,23 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
     };
     call.record.model.replace(call.model().map(Rc::from));
     Ok(call)
+}
+
+/// Who goes first: what the key says, unless the request puts itself behind that.
+fn class(config: &Config, principal: Principal, headers: &HeaderMap) -> Result<Class, Error> {
+    let key = principal.key().map_or(Priority::Interactive, |key| config.keys[key.index()].priority);
+    match headers.get(&headers::PRIORITY).map(HeaderValue::as_bytes) {
+        None => Ok(match key {
+            Priority::Interactive => Class::Interactive,
+            Priority::Batch => Class::Batch,
+        }),
+        Some(b"batch") => Ok(Class::Batch),
+        Some(b"interactive") if key == Priority::Interactive => Ok(Class::Interactive),
+        Some(b"interactive") => {
+            Err(Error::new(Kind::Forbidden, "This API key may not use the priority 'interactive'."))
+        }
+        Some(_) => Err(Error::new(Kind::BadRequest, "x-millstream-priority must be 'interactive' or 'batch'.")),
+    }
 }
 
 /// The whole body, at most `bytes_max`. One that comes in one piece is not copied.

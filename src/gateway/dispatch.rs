@@ -10,15 +10,17 @@ use http::{HeaderValue, Response};
 use tokio::time::sleep_until;
 use tower::Service;
 
+use super::attempts::Attempts;
 use super::call::{Admitted, Call};
 use super::local::LocalBoxFuture;
+use super::plan::Plan;
+use super::respond::{self, Held};
 use super::worker::Worker;
-use super::{attempt, respond};
 use crate::api::endpoint::Endpoint;
 use crate::api::models;
 use crate::error::{Error, Kind};
 use crate::signal::{Phase, Watch};
-use crate::stream::{Body, PhaseGuard};
+use crate::stream::Body;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -45,20 +47,20 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         Endpoint::Model => return model(&worker, &call),
         _ => {}
     }
-    let settings = respond::settings(&worker, &call, PhaseGuard::waiting(Rc::clone(&worker.recorder)));
-    let early_at = worker
-        .snapshot
-        .config
-        .stream
-        .clocks
-        .early_head_after
-        .filter(|_| call.streams())
-        .map(|after| call.record.exchange.began() + after);
+    let call = Rc::new(call);
+    let plan = Plan::new(&worker, &call)?;
+    let first = Rc::clone(plan.first());
+    let (clocks, on_cancel) = (&first.config().clocks, first.config().on_cancel);
+    let held = Held { permit, live: worker.snapshot.budget.began(), on_cancel };
+    let early_at =
+        clocks.early_head_after.filter(|_| call.streams()).map(|after| call.record.exchange.began() + after);
     let phase = worker.phase.watch();
+    // Made before the call goes to its attempts, which hold its body no longer than they need it.
+    let awaiting = early_at.map(|_| respond::awaiting(&worker, &call, &first));
     // Boxed where it is made: it is large, and each move of it would be a copy.
-    let attempts = recalled(phase, Box::pin(attempt::run(Rc::clone(&worker), call)));
-    let Some(early_at) = early_at else {
-        return Ok(respond::answered(&worker, attempts.await?, settings, permit));
+    let attempts = recalled(phase, Box::pin(Attempts::new(&worker, call, plan).run()));
+    let Some((early_at, awaiting)) = early_at.zip(awaiting) else {
+        return Ok(respond::answered(&worker, *attempts.await?, held));
     };
     // And this, because it may have to go on inside the response body.
     let mut attempts = Box::pin(attempts);
@@ -68,8 +70,8 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
     });
     match first.await {
-        Some(result) => Ok(respond::answered(&worker, result?, settings, permit)),
-        None => Ok(respond::early(attempts, settings, permit)),
+        Some(result) => Ok(respond::answered(&worker, *result?, held)),
+        None => Ok(respond::early(&worker, attempts, awaiting, held)),
     }
 }
 

@@ -15,6 +15,12 @@ const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-requ
 /// Stops buffering in nginx and its kin.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// The client's choice among the upstreams of a route. The answer has it too: who has given it.
+pub(super) const CHOSEN_UPSTREAM: HeaderName = HeaderName::from_static("x-millstream-upstream");
+
+/// The client's word on who goes first, where its key leaves it one.
+pub(super) const PRIORITY: HeaderName = HeaderName::from_static("x-millstream-priority");
+
 /// Of one connection only (RFC 9110 7.6.1), whatever `connection` says.
 static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -30,7 +36,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 
 /// A client's business with us, not with the upstream: its credentials, its address, and what would choose
 /// an account on ours.
-static NOT_UPSTREAM: [HeaderName; 14] = [
+static NOT_UPSTREAM: [HeaderName; 16] = [
     AUTHORIZATION,
     COOKIE,
     CONTENT_LENGTH,
@@ -41,6 +47,8 @@ static NOT_UPSTREAM: [HeaderName; 14] = [
     HeaderName::from_static("api-key"),
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
+    CHOSEN_UPSTREAM,
+    PRIORITY,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),

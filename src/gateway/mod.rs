@@ -3,17 +3,24 @@
 
 mod admit;
 mod attempt;
+mod attempts;
 mod call;
-mod deadline;
 mod decode;
 mod dispatch;
+mod drain;
 mod headers;
+mod health;
 mod local;
+mod plan;
+pub mod probe;
+mod queue;
 mod respond;
 mod snapshot;
 mod stack;
+mod trial;
 mod worker;
 
+pub use health::Scraped;
 pub use local::LocalBoxService;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use stack::{Stack, stack};

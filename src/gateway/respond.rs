@@ -1,31 +1,63 @@
 //! From an upstream's answer to the response: the relay, with everything attached that must see its end.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use http::{Response, StatusCode};
+use tokio::time::Instant;
 
 use super::attempt::Answered;
 use super::call::Call;
-use super::headers;
+use super::plan::Leg;
+use super::trial::Trial;
 use super::worker::Worker;
+use super::{drain, headers};
 use crate::accounting::permit::Permit;
+use crate::config::OnCancel;
 use crate::error::Error;
+use crate::routing::budget::Live;
 use crate::stream::relay::Pending;
 use crate::stream::{Body, Clocks, PhaseGuard, Relay, Settings};
+use crate::units::UpstreamId;
 use crate::upstream;
 
-/// What a relay needs of its call, taken before the call goes on to its attempts.
-pub(super) fn settings(worker: &Worker, call: &Call, phase: PhaseGuard) -> Settings {
+/// What an exchange holds until its last byte.
+pub(super) struct Held {
+    pub(super) permit: Permit,
+    pub(super) live: Live,
+    /// What the route says of answers whose client has left.
+    pub(super) on_cancel: Option<OnCancel>,
+}
+
+/// The settings of a relay for the answer of `upstream`, which was asked at `asked`.
+pub(super) fn settings(worker: &Worker, call: &Call, leg: &Leg, upstream: UpstreamId, asked: Instant) -> Settings {
+    let phase = PhaseGuard::waiting(Rc::clone(&worker.recorder));
+    // A usage chunk that nobody asked this upstream for is its own, and stays.
+    let strip_usage = call.adds_usage() && worker.snapshot.config.upstreams[upstream.index()].include_usage;
+    Settings { asked, strip_usage, ..base(worker, call, leg, phase) }
+}
+
+/// The settings of a relay that awaits an answer.
+pub(super) fn awaiting(worker: &Worker, call: &Call, leg: &Leg) -> Settings {
+    base(worker, call, leg, PhaseGuard::uncounted(Rc::clone(&worker.recorder)))
+}
+
+fn base(worker: &Worker, call: &Call, leg: &Leg, phase: PhaseGuard) -> Settings {
     let stream = &worker.snapshot.config.stream;
+    let clocks = &leg.config().clocks;
+    let start = call.record.exchange.began();
     Settings {
         clocks: Clocks {
-            first_token: stream.clocks.first_token_timeout,
-            idle: stream.clocks.idle_timeout,
-            total: stream.clocks.total_timeout,
+            first_token: clocks.first_token_timeout,
+            idle: clocks.idle_timeout,
+            total: clocks.total_timeout,
             keep_alive: stream.keep_alive,
         },
-        start: call.record.exchange.began(),
+        start,
+        asked: start,
         ending: call.endpoint.ending(),
         choices: call.choices(),
-        strip_usage: call.adds_usage(),
+        strip_usage: false,
         event_hold_bytes_max: stream.event_hold_bytes_max,
         request_id: call.record.id.clone(),
         recall: worker.phase.watch(),
@@ -35,17 +67,11 @@ pub(super) fn settings(worker: &Worker, call: &Call, phase: PhaseGuard) -> Setti
 }
 
 /// The response of an upstream that has answered.
-pub(super) fn answered(
-    worker: &Worker,
-    answered: Answered,
-    mut settings: Settings,
-    permit: Permit,
-) -> Response<Body> {
-    let Answered { mut head, answer } = answered;
-    // A usage chunk that nobody asked this upstream for is its own, and stays.
-    settings.strip_usage &= worker.snapshot.config.upstreams[answer.upstream.index()].include_usage;
-    headers::downstream(&mut head.headers, answer.events);
-    let mut response = Response::new(body(Relay::new(answer, settings), permit));
+pub(super) fn answered(worker: &Rc<Worker>, answered: Answered, held: Held) -> Response<Body> {
+    let Answered { mut head, relay, trial } = answered;
+    headers::downstream(&mut head.headers, relay.is_stream());
+    let body = body(worker, relay, Rc::new(RefCell::new(Some(trial))), held);
+    let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     response
@@ -53,19 +79,45 @@ pub(super) fn answered(
 
 /// The response of a stream whose upstream has not answered yet: its head goes out, so that comments can
 /// keep the connection alive. What is then wrong can only be told as an event.
-pub(super) fn early<F>(attempts: F, settings: Settings, permit: Permit) -> Response<Body>
+pub(super) fn early<F>(worker: &Rc<Worker>, attempts: F, settings: Settings, held: Held) -> Response<Body>
 where
-    F: Future<Output = Result<Answered, Error>> + 'static,
+    F: Future<Output = Result<Box<Answered>, Error>> + 'static,
 {
-    let pending: Pending<upstream::Body> = Box::pin(async move { attempts.await.map(|answered| answered.answer) });
-    let mut response = Response::new(body(Relay::awaiting(pending, settings), permit));
+    let trial = Rc::new(RefCell::new(None));
+    let place = Rc::clone(&trial);
+    let pending: Pending<upstream::Body> = Box::pin(async move {
+        let answered = *attempts.await?;
+        place.replace(Some(answered.trial));
+        Ok(answered.relay)
+    });
+    let mut response = Response::new(body(worker, Box::new(Relay::awaiting(pending, settings)), trial, held));
     *response.status_mut() = StatusCode::OK;
     *response.headers_mut() = headers::early();
     response
 }
 
-fn body(relay: Relay<upstream::Body>, permit: Permit) -> Body {
+/// `trial` is that of the answer, once there is one.
+fn body(
+    worker: &Rc<Worker>,
+    relay: Box<Relay<upstream::Body>>,
+    trial: Rc<RefCell<Option<Trial>>>,
+    held: Held,
+) -> Body {
+    let Held { permit, live, on_cancel } = held;
     let mut body = Body::relay(relay);
-    body.attach(move |_| drop(permit));
+    if drain::is_possible(worker, on_cancel) {
+        let (worker, trial) = (Rc::clone(worker), Rc::clone(&trial));
+        body.read_on(move |rest| {
+            if let Some(trial) = trial.take() {
+                drain::begin(&worker, trial, on_cancel, rest);
+            }
+        });
+    }
+    body.attach(move |end| {
+        if let Some(trial) = trial.take() {
+            trial.ended(end);
+        }
+        drop((permit, live));
+    });
     body
 }

@@ -9,7 +9,6 @@ use tower::ServiceBuilder;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use super::admit::AdmitLayer;
-use super::deadline::DeadlineLayer;
 use super::decode::DecodeLayer;
 use super::dispatch::Dispatch;
 use super::local::LocalBoxService;
@@ -50,7 +49,7 @@ pub fn stack(worker: Rc<Worker>) -> Stack {
         .layer(AtEndLayer(AccessLog::new(config.clone())))
         .layer(AtEndLayer(Metrics::new(recorder.clone())))
         // Below this line an error is a value; above it, a response.
-        .layer(RescueLayer)
+        .layer(RescueLayer::new(&config.upstreams))
         // A worker that is full says so before it spends anything on the request.
         .layer(ShedLayer::new(config.server.in_flight_max, recorder.clone()))
         // Before anybody reads the body, and before anybody trusts its framing.
@@ -59,8 +58,6 @@ pub fn stack(worker: Rc<Worker>) -> Stack {
         .layer(AuthLayer::new(keys.clone()))
         // From here on it is a call: which surface, which model, the body read once and within its deadline.
         .layer(DecodeLayer { config: config.clone(), recorder: recorder.clone() })
-        // From here to the response's head; what comes after has clocks of its own.
-        .layer(DeadlineLayer { config: config.clone() })
         // The key's models, then requests per minute and streams at once. The permit rides in the body.
         .layer(AdmitLayer { config, keys, limits, recorder: recorder.clone() })
         // Targets, attempts, and the relay.

@@ -38,6 +38,10 @@ pub struct Record {
     pub route: Cell<Option<RouteId>>,
     /// Who answered, or was asked last.
     pub upstream: Cell<Option<UpstreamId>>,
+    /// How many attempts were made at targets.
+    pub attempts: Cell<u32>,
+    /// One of several attempts under way has brought the answer: the others are given up.
+    pub answered: Cell<bool>,
     /// The model as the client named it.
     pub model: RefCell<Option<Rc<str>>>,
     /// `allow` of a 405.
@@ -121,6 +125,8 @@ impl<S: Service<Request<Payload>>> Service<Request<Inbound>> for RecordService<S
             key: Cell::default(),
             route: Cell::default(),
             upstream: Cell::default(),
+            attempts: Cell::default(),
+            answered: Cell::default(),
             model: RefCell::default(),
             allow: Cell::default(),
             rate: Cell::default(),

@@ -5,28 +5,51 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, Service};
 
 use super::Mapped;
 use super::record::{ByExchange, Payload, Record};
 use crate::api::error as dialect;
+use crate::config;
 use crate::error::{Error, Kind, Origin};
 use crate::stream::Body;
 
 /// See the module.
-#[derive(Clone, Copy, Debug)]
-pub struct RescueLayer;
+#[derive(Clone, Debug)]
+pub struct RescueLayer {
+    /// Names of upstreams, by position.
+    upstreams: Rc<[HeaderValue]>,
+}
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Rescue<S>(S);
+pub struct Rescue<S> {
+    inner: S,
+    upstreams: Rc<[HeaderValue]>,
+}
+
+/// Which upstream's answer it is.
+const UPSTREAM: HeaderName = HeaderName::from_static("x-millstream-upstream");
+/// How many attempts it took, hedged ones included.
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-millstream-attempts");
+
+impl RescueLayer {
+    /// For these upstreams.
+    ///
+    /// # Panics
+    /// When a name can't stand in a header; configuration checking refuses such.
+    pub fn new(upstreams: &[config::Upstream]) -> Self {
+        let name = |upstream: &config::Upstream| HeaderValue::from_str(&upstream.name).expect("a checked name");
+        Self { upstreams: upstreams.iter().map(name).collect() }
+    }
+}
 
 impl<S> Layer<S> for RescueLayer {
     type Service = Rescue<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Rescue(inner)
+        Rescue { inner, upstreams: Rc::clone(&self.upstreams) }
     }
 }
 
@@ -42,20 +65,26 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Every layer below is ready always; an error there would belong to no request.
-        self.0.poll_ready(cx).map(|_| Ok(()))
+        self.inner.poll_ready(cx).map(|_| Ok(()))
     }
 
     fn call(&mut self, request: Request<Payload>) -> Self::Future {
         let record = Rc::clone(&request.body().record);
+        let upstreams = Rc::clone(&self.upstreams);
         let finish = move |result: Result<Response<Body>, Error>| {
             let mut response = result.unwrap_or_else(|error| refuse(&error, &record));
             if let Some(rate) = record.rate.take() {
                 rate.apply(response.headers_mut());
             }
+            if let (Some(upstream), attempts @ 1..) = (record.upstream.get(), record.attempts.get()) {
+                let headers = response.headers_mut();
+                headers.insert(UPSTREAM, upstreams[upstream.index()].clone());
+                headers.insert(ATTEMPTS, HeaderValue::from(attempts));
+            }
             response.body_mut().ask_on_drop(Rc::new(ByExchange(Rc::clone(&record.exchange))));
             Ok(response)
         };
-        Mapped::new(self.0.call(request), Box::new(finish))
+        Mapped::new(self.inner.call(request), Box::new(finish))
     }
 }
 

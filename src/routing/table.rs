@@ -10,8 +10,8 @@ use crate::units::{RouteId, TargetId, UpstreamId};
 /// All routes, arranged for looking up. Immutable; built once and shared.
 #[derive(Debug)]
 pub struct Table {
-    routes: Vec<Route>,
-    default_route: Option<Route>,
+    routes: Vec<Arc<Route>>,
+    default_route: Option<Arc<Route>>,
     lookup: Lookup,
     /// Models to list, each with its owner.
     names: Vec<(Box<str>, Box<str>)>,
@@ -61,13 +61,13 @@ impl Table {
     /// When there are more than 65535 targets; configuration checking refuses those.
     pub fn new(config: &Config) -> Self {
         let mut builder = Builder { config, targets: Vec::new(), ids: HashMap::new() };
-        let routes: Vec<Route> = config
+        let routes: Vec<Arc<Route>> = config
             .routes
             .iter()
             .enumerate()
-            .map(|(position, rules)| builder.route(Some(RouteId::new(position)), rules))
+            .map(|(position, rules)| Arc::new(builder.route(Some(RouteId::new(position)), rules)))
             .collect();
-        let default_route = config.default_route.as_ref().map(|rules| builder.route(None, rules));
+        let default_route = config.default_route.as_ref().map(|rules| Arc::new(builder.route(None, rules)));
         let targets = builder.targets;
         let named =
             || config.routes.iter().enumerate().flat_map(|(at, route)| route.names().map(move |n| (n, at)));
@@ -81,7 +81,7 @@ impl Table {
     /// The route of `model`: the one with exactly this name or alias, else the glob with the longest text before
     /// its first wildcard, else, among equals, the first in the file. So a `*` at the top of the file takes only
     /// what no other route wants.
-    pub fn resolve(&self, model: &str) -> Option<&Route> {
+    pub fn resolve(&self, model: &str) -> Option<&Arc<Route>> {
         self.routes.get(self.lookup.resolve(model)?)
     }
 
@@ -92,8 +92,13 @@ impl Table {
     }
 
     /// The route of requests that name no model: each key of the default upstream is a tier.
-    pub fn default_route(&self) -> Option<&Route> {
+    pub fn default_route(&self) -> Option<&Arc<Route>> {
         self.default_route.as_ref()
+    }
+
+    /// The routes of models, by their ids.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
     }
 
     /// All targets, by their ids.

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::end::{Abort, End};
+use super::end::{Abort, End, Usage};
 use super::relay::Relay;
-use crate::signal::rest::Rest;
+use crate::signal::rest::Rest as AtRest;
 use crate::telemetry::EndReason;
 
 /// A response body: a whole one of the gateway's own, or a relayed one.
@@ -23,7 +23,15 @@ pub struct Body {
     attached: Vec<Attached>,
     /// Why it was dropped, if it was; asked of whoever runs the connection.
     departure: Option<Rc<dyn Departure>>,
+    /// Who takes what is left when it is dropped.
+    leftover: Option<Box<dyn FnOnce(Rest)>>,
     settled: bool,
+}
+
+/// What is left of a stream whose client has gone.
+pub struct Rest {
+    relay: Pin<Box<dyn Relayed>>,
+    told: Option<Usage>,
 }
 
 /// Told of the end.
@@ -41,13 +49,13 @@ enum Kind {
 }
 
 /// What a relay is to its body, whatever it relays from.
-trait Relayed: HttpBody<Data = Bytes, Error = Abort> + Rest {
+trait Relayed: HttpBody<Data = Bytes, Error = Abort> + AtRest {
     fn how_it_ended(&self) -> End;
 }
 
 impl<U> Relayed for Relay<U>
 where
-    Self: HttpBody<Data = Bytes, Error = Abort> + Rest,
+    Self: HttpBody<Data = Bytes, Error = Abort> + AtRest,
 {
     fn how_it_ended(&self) -> End {
         self.end()
@@ -67,15 +75,20 @@ impl Body {
     }
 
     /// What `relay` brings.
-    pub fn relay<U>(relay: Relay<U>) -> Self
+    pub fn relay<U>(relay: Box<Relay<U>>) -> Self
     where
-        Relay<U>: HttpBody<Data = Bytes, Error = Abort> + Rest + 'static,
+        Relay<U>: HttpBody<Data = Bytes, Error = Abort> + AtRest + 'static,
     {
-        Self::new(Kind::Relay(Box::pin(relay)))
+        Self::new(Kind::Relay(Box::into_pin(relay)))
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, attached: Vec::new(), departure: None, settled: false }
+        Self { kind, attached: Vec::new(), departure: None, leftover: None, settled: false }
+    }
+
+    /// `read_on` gets what is left of a stream that is dropped before its end, right before the attached are told.
+    pub fn read_on(&mut self, read_on: impl FnOnce(Rest) + 'static) {
+        self.leftover = Some(Box::new(read_on));
     }
 
     /// `told` is called once with the end of the exchange. What it holds is dropped then.
@@ -100,9 +113,16 @@ impl Body {
             },
             Kind::Relay(relay) => relay.how_it_ended(),
         };
-        if end.reason.is_none() {
+        let is_left = end.reason.is_none();
+        if is_left {
             let departed = self.departure.as_ref().map(|departure| departure.reason());
             end.reason = Some(departed.unwrap_or(EndReason::ClientCancelled));
+        }
+        // Only what has begun: nobody is billed for a question that is taken back.
+        if let Some(read_on) = self.leftover.take().filter(|_| is_left && end.first_token.is_some())
+            && let Kind::Relay(relay) = std::mem::replace(&mut self.kind, Kind::Whole(Bytes::new(), 0))
+        {
+            read_on(Rest { relay, told: end.usage });
         }
         for told in self.attached.drain(..) {
             told(&end);
@@ -110,7 +130,7 @@ impl Body {
     }
 }
 
-impl Rest for Body {
+impl AtRest for Body {
     fn is_at_rest(&self) -> bool {
         match &self.kind {
             Kind::Whole(..) => false,
@@ -147,6 +167,30 @@ impl HttpBody for Body {
             Kind::Whole(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Relay(_) => SizeHint::default(),
         }
+    }
+}
+
+impl Rest {
+    /// Reads on: how many bytes there were, or `None` at the end. The clocks of the stream go on.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<usize, Abort>>> {
+        let frame = ready!(self.relay.as_mut().poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.data_ref().map_or(0, Bytes::len))))
+    }
+
+    /// How it has ended, as far as it has.
+    pub fn end(&self) -> End {
+        self.relay.how_it_ended()
+    }
+
+    /// The usage that the attached were told of.
+    pub fn told(&self) -> Usage {
+        self.told.unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rest").finish_non_exhaustive()
     }
 }
 
@@ -209,7 +253,7 @@ mod tests {
 
     fn relayed(steps: impl IntoIterator<Item = Step>) -> Body {
         let (settings, _signal) = settings();
-        Body::relay(Relay::new(answer(Script::new(steps)), settings))
+        Body::relay(Box::new(Relay::new(answer(Script::new(steps)), settings)))
     }
 
     #[test]

@@ -38,6 +38,18 @@ pub struct Usage {
     pub completion_tokens: Option<u64>,
 }
 
+impl Usage {
+    /// What of this was not in `told`.
+    #[must_use]
+    pub fn beyond(self, told: Self) -> Self {
+        let beyond = |all: Option<u64>, told: Option<u64>| all.map(|all| all.saturating_sub(told.unwrap_or(0)));
+        Self {
+            prompt_tokens: beyond(self.prompt_tokens, told.prompt_tokens),
+            completion_tokens: beyond(self.completion_tokens, told.completion_tokens),
+        }
+    }
+}
+
 /// The two names of each count. Not aliases of one field: some providers send both.
 #[derive(Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names are the providers'")]

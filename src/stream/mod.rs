@@ -13,8 +13,8 @@ mod window;
 #[cfg(test)]
 mod script;
 
-pub use body::{Body, Departure};
+pub use body::{Body, Departure, Rest};
 pub use end::{Abort, End, Usage};
 pub use phase::PhaseGuard;
-pub use relay::{Answer, Relay, Settings};
+pub use relay::{Answer, Opening, Relay, Settings};
 pub use timers::Clocks;

@@ -8,27 +8,35 @@ use crate::telemetry::{Phase, Recorder};
 #[derive(Debug)]
 pub struct PhaseGuard {
     recorder: Rc<Recorder>,
-    phase: Phase,
+    /// `None` is counted nowhere.
+    phase: Option<Phase>,
 }
 
 impl PhaseGuard {
     /// An exchange that waits for its first token.
     pub fn waiting(recorder: Rc<Recorder>) -> Self {
         recorder.phase_changed(None, Some(Phase::WaitingFirstToken));
-        Self { recorder, phase: Phase::WaitingFirstToken }
+        Self { recorder, phase: Some(Phase::WaitingFirstToken) }
+    }
+
+    /// For who waits for exchanges that are counted themselves.
+    pub fn uncounted(recorder: Rc<Recorder>) -> Self {
+        Self { recorder, phase: None }
     }
 
     /// Its first token is here.
     pub fn streaming(&mut self) {
-        if self.phase != Phase::Streaming {
-            self.recorder.phase_changed(Some(self.phase), Some(Phase::Streaming));
-            self.phase = Phase::Streaming;
+        if self.phase == Some(Phase::WaitingFirstToken) {
+            self.recorder.phase_changed(self.phase, Some(Phase::Streaming));
+            self.phase = Some(Phase::Streaming);
         }
     }
 }
 
 impl Drop for PhaseGuard {
     fn drop(&mut self) {
-        self.recorder.phase_changed(Some(self.phase), None);
+        if self.phase.is_some() {
+            self.recorder.phase_changed(self.phase, None);
+        }
     }
 }

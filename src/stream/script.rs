@@ -97,6 +97,7 @@ pub(super) fn settings() -> (Settings, Signal<Phase>) {
     let settings = Settings {
         clocks: Clocks::default(),
         start: Instant::now(),
+        asked: Instant::now(),
         ending: Ending::Chat,
         choices: 1,
         strip_usage: false,
@@ -110,7 +111,7 @@ pub(super) fn settings() -> (Settings, Signal<Phase>) {
 }
 
 pub(super) fn answer(body: Script) -> Answer<Script> {
-    Answer { upstream: UpstreamId::new(0), events: true, framed: true, body }
+    Answer { upstream: UpstreamId::new(0), events: true, framed: true, whole: false, body }
 }
 
 pub(super) fn opaque(body: Script) -> Answer<Script> {

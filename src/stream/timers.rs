@@ -23,7 +23,7 @@ pub(super) enum Due {
 /// Lengths; `None` is off.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clocks {
-    /// From the start to the first token.
+    /// From the asking of the upstream to its first token.
     pub first_token: Option<Duration>,
     /// Silence of the upstream between two reads.
     pub idle: Option<Duration>,
@@ -41,6 +41,8 @@ const LAST_WORD_LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Timers {
     clocks: Clocks,
     start: Instant,
+    /// When the upstream was asked: its first token has a clock of its own.
+    asked: Instant,
     waiting_for_first: bool,
     /// When the upstream was first found silent. Not the time of its last bytes: while the client holds the
     /// stream back nobody asks the upstream, and that is not its fault.
@@ -52,12 +54,13 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(mut clocks: Clocks, start: Instant) -> Self {
+    pub(super) fn new(mut clocks: Clocks, start: Instant, asked: Instant) -> Self {
         // A comment every zero seconds would be all that is ever said.
         clocks.keep_alive = clocks.keep_alive.filter(|length| !length.is_zero());
         Self {
             clocks,
             start,
+            asked,
             waiting_for_first: true,
             silent_since: None,
             last_sent: start,
@@ -109,7 +112,7 @@ impl Timers {
         let first_token = self.clocks.first_token.filter(|_| self.waiting_for_first);
         let idle = self.clocks.idle.filter(|_| first_token.is_none()).zip(self.silent_since);
         let clocks = [
-            first_token.map(|length| (self.start, length, Due::FirstToken)),
+            first_token.map(|length| (self.asked, length, Due::FirstToken)),
             idle.map(|(length, since)| (since, length, Due::Idle)),
             self.clocks.total.map(|length| (self.start, length, Due::Total)),
             self.clocks.keep_alive.map(|length| (self.last_sent, length, Due::KeepAlive)),
@@ -125,13 +128,13 @@ impl Timers {
     /// The clock that has run out whatever the upstream brings: one that always has something ready never
     /// gives [`Self::next`] a turn.
     pub(super) fn overdue(&self, now: Instant) -> Option<Due> {
-        let is_over = |length: Option<Duration>| {
-            length.is_some_and(|length| now.saturating_duration_since(self.start) >= length)
+        let is_over = |since: Instant, length: Option<Duration>| {
+            length.is_some_and(|length| now.saturating_duration_since(since) >= length)
         };
-        if is_over(self.clocks.total) {
+        if is_over(self.start, self.clocks.total) {
             Some(Due::Total)
         } else {
-            (self.waiting_for_first && is_over(self.clocks.first_token)).then_some(Due::FirstToken)
+            (self.waiting_for_first && is_over(self.asked, self.clocks.first_token)).then_some(Due::FirstToken)
         }
     }
 }
@@ -149,7 +152,7 @@ mod tests {
         let start = Instant::now();
         let clocks =
             Clocks { first_token: Some(s(20)), idle: Some(s(5)), total: Some(s(60)), keep_alive: Some(s(15)) };
-        let mut timers = Timers::new(clocks, start);
+        let mut timers = Timers::new(clocks, start, start);
         timers.upstream_silent(start);
         assert_eq!(timers.next(), Some((start + s(15), Due::KeepAlive)));
         timers.sent(start + s(15));
@@ -171,7 +174,7 @@ mod tests {
     #[test]
     fn without_a_first_token_clock_the_idle_clock_stands_in() {
         let start = Instant::now();
-        let mut timers = Timers::new(Clocks { idle: Some(s(5)), ..Clocks::default() }, start);
+        let mut timers = Timers::new(Clocks { idle: Some(s(5)), ..Clocks::default() }, start, start);
         assert_eq!(timers.next(), None);
         timers.upstream_silent(start);
         assert_eq!(timers.next(), Some((start + s(5), Due::Idle)));
@@ -181,7 +184,7 @@ mod tests {
     fn lengths_without_meaning_are_none() {
         let start = Instant::now();
         let off = Clocks { total: Some(Duration::MAX), keep_alive: Some(Duration::ZERO), ..Clocks::default() };
-        assert_eq!(Timers::new(off, start).next(), None);
-        assert_eq!(Timers::new(off, start).overdue(start + s(1_000)), None);
+        assert_eq!(Timers::new(off, start, start).next(), None);
+        assert_eq!(Timers::new(off, start, start).overdue(start + s(1_000)), None);
     }
 }

@@ -100,6 +100,11 @@ pub enum BodyErrorKind {
 }
 
 impl SendError {
+    /// Whether it says nothing of the upstream: a bound of our own, or a request that nobody could be sent.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.source, Cause::Cap(_) | Cause::Target)
+    }
+
     /// A failure before anything was sent.
     pub(super) fn unsent(phase: FailurePhase, source: Cause) -> Self {
         Self { phase, sent: false, source }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{
@@ -19,10 +20,11 @@ pub struct Request {
     /// Method.
     pub method: Method,
     /// Below the upstream's base path, such as `/chat/completions?x=1`.
-    pub path_and_query: String,
+    pub path_and_query: Rc<str>,
     /// End-to-end headers. `host`, `content-length`, `authorization` and hop-by-hop ones are the pool's
     /// business and skipped here, so that a client's key never leaves by accident.
-    pub headers: HeaderMap,
+    /// Shared by the attempts of one call.
+    pub headers: Rc<HeaderMap>,
     /// The whole body; whoever received it has bounded it. Cheap to clone.
     pub body: Bytes,
 }
@@ -121,7 +123,7 @@ impl Origin {
         if has_length(request) {
             write!(head, "content-length: {}\r\n", request.body.len()).expect("a vector takes everything");
         }
-        for (name, value) in &request.headers {
+        for (name, value) in request.headers.iter() {
             if !OURS.contains(name) {
                 head.extend_from_slice(name.as_str().as_bytes());
                 head.extend_from_slice(b": ");
@@ -161,7 +163,7 @@ impl Origin {
         if has_length(request) {
             headers.insert(CONTENT_LENGTH, request.body.len().into());
         }
-        for (name, value) in &request.headers {
+        for (name, value) in request.headers.iter() {
             if !OURS.contains(name) {
                 headers.append(name, value.clone());
             }

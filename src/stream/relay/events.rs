@@ -7,12 +7,12 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::outbox::Outbox;
 use crate::stream::sse::{self, Scanner};
-use crate::stream::tap::{Seen, Tap};
+use crate::stream::tap::{Seen, Tap, is_preamble};
 
 /// Bytes at the beginning of an over-long event in which its type is looked for.
 const EVENT_HEAD_BYTES: usize = 1024;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Debug)]
 pub(super) struct Events {
@@ -65,6 +65,23 @@ impl Events {
 
     pub(super) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Goes on from what `next` has read and kept, for a client that may have got comments from here.
+    pub(super) fn follow(&mut self, next: Self) {
+        let commented = self.commented;
+        *self = next;
+        self.commented |= commented;
+    }
+
+    /// Whether the client has got something before the upstream's first event.
+    pub(super) fn has_commented(&self) -> bool {
+        self.commented
+    }
+
+    /// Whether the incomplete event at the end says something, and lacks nothing but its blank line.
+    pub(super) fn holds_whole_event(&self) -> bool {
+        sse::event(&self.held).data.is_some_and(|data| is_whole(data) && !is_preamble(data.trim_ascii()))
     }
 
     /// Whether an event has gone out in part, so that nothing else can be said any more.

@@ -29,8 +29,11 @@ impl Last {
 
     /// The transfer ended as it should, the answer did not.
     pub(super) fn truncated() -> Self {
-        let error = Error::new(Kind::StreamTruncated, "the upstream ended the stream before its end");
-        Self::Broken(error, EndReason::UpstreamTruncated)
+        Self::Broken(Self::truncated_error(), EndReason::UpstreamTruncated)
+    }
+
+    pub(super) fn truncated_error() -> Error {
+        Error::new(Kind::StreamTruncated, "the upstream ended the stream before its end")
     }
 
     pub(super) fn stray() -> Self {

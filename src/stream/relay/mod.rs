@@ -7,6 +7,7 @@
 
 mod events;
 mod last;
+mod opening;
 mod outbox;
 mod source;
 
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use self::events::Events;
 use self::last::Last;
+pub use self::opening::Opening;
 use self::outbox::Outbox;
 use self::source::{Read, Source, stray_event};
 use super::end::{Abort, End};
@@ -47,10 +49,12 @@ type Step = Option<Result<Frame<Bytes>, Abort>>;
 /// What a relay needs to know of its exchange.
 #[derive(Debug)]
 pub struct Settings {
-    /// The stream's clocks, all counted from `start`.
+    /// The stream's clocks, counted from `start` but for the first token's.
     pub clocks: Clocks,
     /// When the request came.
     pub start: Instant,
+    /// When this upstream was asked: the first token's clock runs from here.
+    pub asked: Instant,
     /// How the end of the answer is recognised, and which dialect errors are told in.
     pub ending: Ending,
     /// The request's `n`.
@@ -78,18 +82,23 @@ pub struct Answer<U> {
     pub events: bool,
     /// The transfer has an end mark of its own (length, chunks or HTTP/2), so that a cut can't pass for an end.
     pub framed: bool,
+    /// Nobody can use a part of it, such as of a JSON document: [`Relay::poll_opening`] waits for all of it.
+    pub whole: bool,
     /// The body.
     pub body: U,
 }
 
 /// An answer that is still awaited, for a client that has been sent its response head already.
-pub type Pending<U> = Pin<Box<dyn Future<Output = Result<Answer<U>, Error>>>>;
+pub type Pending<U> = Pin<Box<dyn Future<Output = Result<Box<Relay<U>>, Error>>>>;
 
 /// The response body of a proxied exchange. See the module's documentation.
 pub struct Relay<U> {
     settings: Settings,
     source: Source<U>,
     framed: bool,
+    whole: bool,
+    /// Bytes that may be held back now, while nothing has gone to the client: see [`Self::poll_opening`].
+    held_bytes_max: Option<usize>,
     events: Events,
     /// What goes out next. Whatever happens to the source, this goes first.
     out: Outbox,
@@ -98,6 +107,8 @@ pub struct Relay<U> {
     last: Last,
     end: End,
     last_read: Option<Instant>,
+    /// Events that the metrics know of.
+    counted: u64,
     /// The source was asked in this poll, and was pending.
     silent: bool,
     /// See [`Rest`].
@@ -120,11 +131,15 @@ where
         relay.end.streamed = answer.events;
         relay.end.upstream = Some(answer.upstream);
         relay.framed = answer.framed;
+        relay.whole = answer.whole;
         relay
     }
 
     /// Waits for an answer on behalf of a client that has been told to expect an event stream.
-    pub fn awaiting(pending: Pending<U>, settings: Settings) -> Self {
+    ///
+    /// Who answers has clocks of its own for its first token, so this has none.
+    pub fn awaiting(pending: Pending<U>, mut settings: Settings) -> Self {
+        settings.clocks.first_token = None;
         let mut relay = Self::with_source(Source::Awaited(pending), settings);
         relay.end.streamed = true;
         relay
@@ -135,13 +150,16 @@ where
         Self {
             source,
             framed: true,
+            whole: false,
+            held_bytes_max: None,
             events: Events::new(tap, settings.strip_usage, settings.event_hold_bytes_max),
             out: Outbox::default(),
-            timers: Timers::new(settings.clocks, settings.start),
+            timers: Timers::new(settings.clocks, settings.start, settings.asked),
             trailers: None,
             last: Last::Nothing,
             end: End::default(),
             last_read: None,
+            counted: 0,
             silent: false,
             at_rest: false,
             settings,
@@ -150,6 +168,11 @@ where
 }
 
 impl<U> Relay<U> {
+    /// Whether it relays an event stream.
+    pub fn is_stream(&self) -> bool {
+        self.end.streamed
+    }
+
     /// How it ended, as far as it has.
     pub fn end(&self) -> End {
         let tap = self.events.tap();
@@ -232,9 +255,8 @@ where
     /// Takes from the source what is ready, up to a bound. Ends with something to send, with `last` set, or
     /// with the task to be woken. The time of day, if it was looked up.
     fn pull(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
-        let events_before = self.events.count();
         let mut turns = 0;
-        while !self.out.is_full() && matches!(self.last, Last::Nothing) {
+        while !self.is_full() && matches!(self.last, Last::Nothing) {
             turns += 1;
             if turns > FRAMES_PER_TURN_MAX {
                 cx.waker().wake_by_ref();
@@ -266,7 +288,7 @@ where
         } else if self.silent {
             self.timers.upstream_silent(now);
         }
-        self.count(now, events_before);
+        self.count(now);
         if !self.out.is_empty() {
             self.timers.sent(now);
             if self.events.tap().last_word().is_some() {
@@ -276,15 +298,13 @@ where
         Some(now)
     }
 
-    fn take(&mut self, read: Read) {
+    fn take(&mut self, read: Read<U>) {
         self.timers.upstream_spoke();
         match read {
-            Read::Answered(upstream, framed) => {
-                self.end.upstream = Some(upstream);
-                self.framed = framed;
-            }
+            Read::Answered(relay) => self.adopt(*relay),
             Read::Data(data) if self.end.streamed => {
-                if self.events.feed(data, &mut self.out) {
+                // What fails before it has begun has no first token.
+                if self.events.feed(data, &mut self.out) && !self.is_refused() {
                     self.first_token();
                 }
             }
@@ -315,8 +335,8 @@ where
         }
     }
 
-    fn count(&mut self, now: Instant, events_before: u64) {
-        let events = self.events.count() - events_before;
+    fn count(&mut self, now: Instant) {
+        let events = self.events.count() - std::mem::replace(&mut self.counted, self.events.count());
         let Some(upstream) = self.end.upstream.filter(|_| events > 0) else { return };
         self.settings.recorder.chunks(upstream, events);
         if let Some(last) = self.last_read.replace(now) {
@@ -390,10 +410,9 @@ where
             self.end.reason = Some(EndReason::Completed);
             return self.take_trailers();
         }
-        let events_before = self.events.count();
         if let Some(rest) = self.events.rest() {
             self.first_token();
-            self.count(Instant::now(), events_before);
+            self.count(Instant::now());
             self.last = Last::Ended;
             return Some(self.send(rest));
         }
@@ -425,5 +444,7 @@ impl<U> fmt::Debug for Relay<U> {
 
 #[cfg(test)]
 mod clock_tests;
+#[cfg(test)]
+mod opening_tests;
 #[cfg(test)]
 mod tests;

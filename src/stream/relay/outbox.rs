@@ -55,6 +55,23 @@ impl Outbox {
     pub(super) fn is_full(&self) -> bool {
         !self.rest.is_empty() || self.first.len() + self.merged.len() >= MERGE_BYTES_MAX
     }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.first.len() + self.merged.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// What waits, at most this much of its beginning, without taking it.
+    pub(super) fn peek(&self, bytes_max: usize) -> Vec<u8> {
+        let pieces =
+            [&self.first[..], &self.merged[..]].into_iter().chain(self.rest.iter().map(|piece| &piece[..]));
+        let mut seen = Vec::with_capacity(self.len().min(bytes_max));
+        for piece in pieces {
+            let room = bytes_max - seen.len();
+            seen.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        seen
+    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 
-use super::{Answer, Pending};
+use super::{Pending, Relay};
 use crate::error::{Error, Kind};
-use crate::units::UpstreamId;
 
 /// Bytes of an upstream's error answer that are read when the response head has already been sent.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -27,9 +26,9 @@ pub(super) enum Source<U> {
 }
 
 /// What one look at the source brought.
-pub(super) enum Read {
-    /// The awaited answer is here: who gave it, and whether its transfer has an end mark of its own.
-    Answered(UpstreamId, bool),
+pub(super) enum Read<U> {
+    /// The awaited answer is here.
+    Answered(Box<Relay<U>>),
     /// Bytes of the body.
     Data(Bytes),
     /// What stands behind the body.
@@ -46,10 +45,13 @@ where
     U::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// One step; the caller bounds how many it takes in one go.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read, Error>>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Read<U>, Error>>> {
         let read = match self {
             Self::Awaited(pending) => match ready!(pending.as_mut().poll(cx)) {
-                Ok(answer) => Ok(self.answered(answer)),
+                Ok(relay) => {
+                    *self = Self::Gone;
+                    Ok(Read::Answered(relay))
+                }
                 Err(error) => Err(error),
             },
             Self::Body(body) => match ready!(Pin::new(body).poll_frame(cx)) {
@@ -80,12 +82,7 @@ where
         Poll::Ready(Some(read))
     }
 
-    fn answered(&mut self, answer: Answer<U>) -> Read {
-        *self = if answer.events { Self::Body(answer.body) } else { Self::Stray(answer.body, BytesMut::new()) };
-        Read::Answered(answer.upstream, answer.framed)
-    }
-
-    fn stray(&mut self) -> Read {
+    fn stray(&mut self) -> Read<U> {
         match std::mem::replace(self, Self::Gone) {
             Self::Stray(_, text) => Read::Stray(text.freeze()),
             _ => Read::Part,

@@ -3,11 +3,14 @@
 //! Keys are looked for as quoted strings in the raw bytes. That is exact: inside a JSON string a quote is
 //! escaped, so `"usage"` with both quotes bare is a key or a whole value, never a piece of text.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::end::Usage;
 use super::sse;
@@ -22,6 +25,9 @@ const FINISH_REASON_BYTES_MAX: usize = 32;
 /// without end must not be read again at every level.
 const USAGE_BYTES_MAX: usize = 4096;
 const USAGES_MAX: usize = 16;
+
+/// Bytes of an event that may be one without content. Azure's results of its prompt filter have about 1 KiB.
+const PREAMBLE_BYTES_MAX: usize = 16 * 1024;
 
 /// A key with its quotes, and the search for it, prepared once: preparing costs more than searching 300 bytes.
 struct Key {
@@ -71,6 +77,8 @@ pub struct Tap {
     /// An `id:` field was sent: a comment with a blank line behind it would then be an event of its own to
     /// some parsers.
     has_id: bool,
+    /// A token was seen: what comes now is no preamble.
+    begun: bool,
     sequence_number: u64,
     finish_reason: Option<Box<str>>,
     usage: Option<Usage>,
@@ -83,7 +91,7 @@ pub struct Tap {
 pub enum Seen {
     /// A comment or an event without data.
     Nothing,
-    /// Data that is no token yet, such as `response.created`.
+    /// Data that is no token yet, such as `response.created`, or a chunk that names a role and nothing else.
     Preamble,
     /// Data.
     Token,
@@ -102,6 +110,7 @@ impl Tap {
             terminal: false,
             failed: false,
             has_id: false,
+            begun: false,
             sequence_number: 0,
             finish_reason: None,
             usage: None,
@@ -134,7 +143,12 @@ impl Tap {
                 if !self.look_for_finishes(bytes) && RESPONSE.ends(bytes).next().is_some() {
                     return self.responses_event(event.name, bytes);
                 }
-                if usage_only { Seen::UsageOnly } else { Seen::Token }
+                if usage_only {
+                    return Seen::UsageOnly;
+                }
+                // Looked into until the first token only: that is one chunk or two.
+                self.begun = self.begun || !is_preamble(data);
+                if self.begun { Seen::Token } else { Seen::Preamble }
             }
         }
     }
@@ -305,6 +319,32 @@ fn is_error(data: &[u8]) -> bool {
     }
     let kind = rest.strip_prefix(b"\"type\"").and_then(after_colon);
     kind.is_some_and(|kind| kind.starts_with(b"\"error\""))
+}
+
+/// Whether a chunk of chat says nothing yet: it has no choices, or choices with a role and empty content. Providers
+/// send such a chunk when they begin, some of them before they know whether they can.
+pub(super) fn is_preamble(data: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Chunk<'a> {
+        #[serde(borrow)]
+        choices: Vec<Choice<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Choice<'a> {
+        #[serde(borrow)]
+        delta: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
+        text: Option<Cow<'a, str>>,
+        finish_reason: Option<IgnoredAny>,
+    }
+    let says_nothing = |choice: &Choice<'_>| {
+        let is_empty = |value: &RawValue| matches!(value.get(), "null" | "\"\"" | "[]");
+        let members = choice.delta.as_ref();
+        choice.finish_reason.is_none()
+            && choice.text.as_ref().is_none_or(|text| text.is_empty())
+            && members.is_none_or(|delta| delta.iter().all(|(name, value)| name == "role" || is_empty(value)))
+    };
+    data.len() <= PREAMBLE_BYTES_MAX
+        && serde_json::from_slice(data).is_ok_and(|chunk: Chunk<'_>| chunk.choices.iter().all(says_nothing))
 }
 
 fn has_no_choices(bytes: &[u8]) -> bool {

@@ -63,7 +63,7 @@ fn the_request_is_what_was_asked_and_nothing_of_the_clients_own() {
         for (name, value) in
             [("authorization", "Bearer client"), ("host", "evil"), ("x-a", "1"), ("connection", "close")]
         {
-            request.headers.insert(name, value.parse().expect("a value"));
+            Rc::make_mut(&mut request.headers).insert(name, value.parse().expect("a value"));
         }
         bench.pool.send(UpstreamId::new(0), 0, &request).await.expect("sent");
         let expected = format!(

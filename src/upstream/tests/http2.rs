@@ -117,7 +117,7 @@ fn trailers_come_last_and_a_head_alone_is_empty() {
         assert_eq!(whole.trailers().expect("trailers")["x-sum"], "7");
         assert_eq!(whole.to_bytes(), "hi");
         let mut request = super::request();
-        request.headers.insert("x-empty", "1".parse().expect("a value"));
+        Rc::make_mut(&mut request.headers).insert("x-empty", "1".parse().expect("a value"));
         let response = bench.pool.send(UpstreamId::new(0), 0, &request).await.expect("sent");
         assert_eq!((response.body().framing(), response.body().is_end_stream()), (Framing::Empty, true));
     });
@@ -173,7 +173,7 @@ fn readers_that_never_read_do_not_disturb_a_sibling() {
                 stalled.push(bench.send().await.expect("sent"));
             }
             let mut request = super::request();
-            request.headers.insert("x-paced", "1".parse().expect("a value"));
+            Rc::make_mut(&mut request.headers).insert("x-paced", "1".parse().expect("a value"));
             // Polled in step with the others' windows filling up.
             for _ in 0..2 {
                 let response = bench.pool.send(UpstreamId::new(0), 0, &request).await.expect("sent");
@@ -263,7 +263,7 @@ fn a_reset_is_an_error_and_never_sent_again() {
         let bench = Bench::new(speaks_h2(address));
         assert!(bench.send().await.expect_err("reset").sent);
         let mut request = super::request();
-        request.headers.insert("x-late", "1".parse().expect("a value"));
+        Rc::make_mut(&mut request.headers).insert("x-late", "1".parse().expect("a value"));
         let broken = match bench.pool.send(UpstreamId::new(0), 0, &request).await {
             Ok(response) => response.collect_all().await.expect_err("reset").kind,
             Err(failed) => panic!("head lost: {failed}"),

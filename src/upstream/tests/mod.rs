@@ -93,8 +93,8 @@ impl Bench {
 fn request() -> Request {
     Request {
         method: Method::POST,
-        path_and_query: "/chat/completions?x=1".to_owned(),
-        headers: HeaderMap::new(),
+        path_and_query: "/chat/completions?x=1".into(),
+        headers: Rc::new(HeaderMap::new()),
         body: Bytes::from_static(b"{}"),
     }
 }

@@ -1,0 +1,332 @@
+//! What an upstream's error means for the request and for the upstream: whose fault it is, and who may be asked next.
+//!
+//! Providers agree on statuses only roughly, so the words of the error object decide where they are known: OpenAI's
+//! `code` and `type`, Anthropic's and Gemini's forms, which compatible servers pass on, and `OpenRouter`'s numeric code.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use crate::api::error::RETRY_AFTER_MS;
+
+/// Bytes of an error that are looked at. The longest that providers send (a filter's findings) have some 4 KiB.
+pub const ERROR_BYTES_MAX: usize = 16 * 1024;
+
+/// What an upstream's answer says of it and of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An answer.
+    Fine,
+    /// The request is at fault, and would be anywhere.
+    Client,
+    /// The request is too long for this model.
+    TooLong,
+    /// The request, or its answer, is refused for what it says.
+    Policy,
+    /// Too many requests; with the time after which more are welcome, if it was said.
+    Throttled(Option<Duration>),
+    /// The account's quota, credit or budget is used up: asking again soon is in vain.
+    Spent(Option<Duration>),
+    /// The account may not do this, or its key is not accepted.
+    KeyRefused,
+    /// The upstream failed.
+    Failed,
+}
+
+/// What `status` and, where that is an error, the beginning of its body say.
+pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
+    if status.is_success() {
+        return Verdict::Fine;
+    }
+    let words = Words::of(body);
+    let after = retry_after(headers);
+    match status.as_u16() {
+        400 | 413 | 422 => words.about_the_request().unwrap_or(Verdict::Client),
+        401 => Verdict::KeyRefused,
+        402 => Verdict::Spent(after),
+        403 => {
+            words.about_the_request().filter(|verdict| *verdict != Verdict::Client).unwrap_or(Verdict::KeyRefused)
+        }
+        429 if words.say_spent() => Verdict::Spent(after),
+        // Anthropic leaves the time out where the month's budget is used up, and only there.
+        429 if words.is_anthropic && after.is_none() => Verdict::Spent(None),
+        429 | 529 => Verdict::Throttled(after),
+        // A 503 that says when to come back is a limit by another name.
+        503 if after.is_some() => Verdict::Throttled(after),
+        408 | 425 | 500.. => Verdict::Failed,
+        _ => Verdict::Client,
+    }
+}
+
+/// What the error in the first event of a stream says; `event` is the event, or several. Without a word that is known
+/// it is the upstream's failure: it had accepted the request.
+pub fn of_event(event: &[u8]) -> Verdict {
+    let data = memchr::memmem::find(event, b"data:").map_or(event, |at| &event[at + b"data:".len()..]);
+    let line = data.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let words = Words::of(line);
+    if words.say_spent() {
+        return Verdict::Spent(None);
+    }
+    if let Some(verdict) = words.about_the_request() {
+        return verdict;
+    }
+    match words.status {
+        Some(status @ 400..) => StatusCode::from_u16(status)
+            .map_or(Verdict::Failed, |status| of_answer(status, &HeaderMap::new(), line)),
+        _ if words.have(&["overloaded", "rate_limit", "too_many_requests", "RESOURCE_EXHAUSTED"]) => {
+            Verdict::Throttled(None)
+        }
+        _ if words.have(&["authentication_error", "permission_error", "invalid_api_key"]) => Verdict::KeyRefused,
+        _ => Verdict::Failed,
+    }
+}
+
+/// What a whole answer says where events were asked for: an error, in the forms that one has, or an answer all the same.
+pub fn of_stray(body: &[u8]) -> Verdict {
+    #[derive(Deserialize)]
+    struct Envelope {
+        error: Option<serde::de::IgnoredAny>,
+    }
+    let is_error = serde_json::from_slice(body).is_ok_and(|envelope: Envelope| envelope.error.is_some());
+    if is_error { of_event(body) } else { Verdict::Fine }
+}
+
+/// How long an answer asks to be left alone. A date is counted from the answer's own, so that no clocks are compared.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    if let Some(millis) = text(&RETRY_AFTER_MS).and_then(number) {
+        return Duration::try_from_secs_f64(millis / 1000.0).ok();
+    }
+    let after = text(&RETRY_AFTER)?;
+    if let Some(seconds) = number(after) {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let (until, now) = (httpdate::parse_http_date(after).ok()?, httpdate::parse_http_date(text(&DATE)?).ok()?);
+    until.duration_since(now).ok()
+}
+
+/// The words of an error object that are worth knowing.
+#[derive(Default)]
+struct Words {
+    /// `code`, `type`, `status` and the message, in one text.
+    text: String,
+    /// A numeric code that is an HTTP status.
+    status: Option<u16>,
+    /// Anthropic's envelope.
+    is_anthropic: bool,
+}
+
+/// The members that any provider's error has, at whichever of two levels.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Object<'a> {
+    #[serde(borrow)]
+    error: Option<Inner<'a>>,
+    #[serde(borrow)]
+    code: Option<Code<'a>>,
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    status: Option<Code<'a>>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    innererror: Option<Box<Object<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Inner<'a> {
+    Object(#[serde(borrow)] Box<Object<'a>>),
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Other(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Code<'a> {
+    Number(u16),
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Other(serde::de::IgnoredAny),
+}
+
+impl Words {
+    fn of(body: &[u8]) -> Self {
+        let mut words = Self::default();
+        if let Ok(object) = serde_json::from_slice::<Object<'_>>(body) {
+            words.is_anthropic = object.r#type.as_deref() == Some("error") && object.error.is_some();
+            words.add(&object);
+        }
+        words
+    }
+
+    fn add(&mut self, object: &Object<'_>) {
+        for code in [&object.code, &object.status].into_iter().flatten() {
+            match code {
+                Code::Number(status) => self.status = self.status.or(Some(*status)),
+                Code::Text(text) => self.push(text),
+                Code::Other(_) => {}
+            }
+        }
+        for text in [&object.r#type, &object.message].into_iter().flatten() {
+            self.push(text);
+        }
+        match &object.error {
+            Some(Inner::Object(object)) => self.add(object),
+            Some(Inner::Text(text)) => self.push(text),
+            Some(Inner::Other(_)) | None => {}
+        }
+        if let Some(inner) = &object.innererror {
+            self.add(inner);
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    fn have(&self, any: &[&str]) -> bool {
+        any.iter().any(|word| self.text.contains(word))
+    }
+
+    fn say_spent(&self) -> bool {
+        self.have(&[
+            "insufficient_quota",
+            "billing_hard_limit_reached",
+            "billing_error",
+            "enforced_spend_limit_reached",
+            "credit balance is too low",
+            "insufficient_credits",
+        ])
+    }
+
+    /// Why the request was refused, if a word says so.
+    fn about_the_request(&self) -> Option<Verdict> {
+        const TOO_LONG: &[&str] = &[
+            "context_length_exceeded",
+            "context_window",
+            "maximum context length",
+            "prompt is too long",
+            "input is too long",
+            "exceeds the maximum number of tokens",
+            "request_too_large",
+        ];
+        const POLICY: &[&str] =
+            &["content_policy_violation", "content_filter", "ResponsibleAIPolicyViolation", "moderation_blocked"];
+        if self.have(TOO_LONG) {
+            Some(Verdict::TooLong)
+        } else if self.have(POLICY) {
+            Some(Verdict::Policy)
+        } else {
+            self.have(&["invalid_request_error", "not_found_error", "INVALID_ARGUMENT"]).then_some(Verdict::Client)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).parse().expect("a name"), value.parse().expect("a value")))
+            .collect()
+    }
+
+    #[test]
+    fn statuses_and_words_say_whose_fault_it_is() {
+        use Verdict::{Client, Failed, Fine, KeyRefused, Policy, Spent, Throttled, TooLong};
+        const S3: Option<Duration> = Some(Duration::from_secs(3));
+        let after = headers(&[("retry-after", "3")]);
+        let none = HeaderMap::new();
+        for (status, headers, body, expected) in [
+            (200, &none, "", Fine),
+            (400, &none, "not JSON", Client),
+            (400, &none, r#"{"error":{"code":"context_length_exceeded","message":"m"}}"#, TooLong),
+            (
+                400,
+                &none,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens"}}"#,
+                TooLong,
+            ),
+            (413, &none, r#"{"error":{"type":"request_too_large"}}"#, TooLong),
+            (
+                400,
+                &none,
+                r#"{"error":{"code":"content_filter","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+                Policy,
+            ),
+            (401, &none, "", KeyRefused),
+            (403, &none, "{}", KeyRefused),
+            (403, &none, r#"{"error":{"code":"content_policy_violation"}}"#, Policy),
+            (402, &none, "", Spent(None)),
+            (404, &none, r#"{"error":{"code":"model_not_found"}}"#, Client),
+            (409, &none, "", Client),
+            (408, &none, "", Failed),
+            (429, &after, r#"{"error":{"code":"rate_limit_exceeded"}}"#, Throttled(S3)),
+            (429, &none, r#"{"error":{"code":"rate_limit_exceeded"}}"#, Throttled(None)),
+            (429, &none, r#"{"error":{"code":"insufficient_quota"}}"#, Spent(None)),
+            (429, &none, r#"{"type":"error","error":{"type":"rate_limit_error"}}"#, Spent(None)),
+            (429, &after, r#"{"type":"error","error":{"type":"rate_limit_error"}}"#, Throttled(S3)),
+            (500, &none, "", Failed),
+            (503, &none, "", Failed),
+            (503, &after, "", Throttled(S3)),
+            (529, &none, r#"{"type":"error","error":{"type":"overloaded_error"}}"#, Throttled(None)),
+            (301, &none, "", Client),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(of_answer(status, headers, body.as_bytes()), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn the_error_in_a_first_event_is_understood_in_every_form() {
+        use Verdict::{Client, Failed, KeyRefused, Policy, Spent, Throttled, TooLong};
+        for (data, expected) in [
+            (r#"{"error":{"message":"m","type":"server_error","code":null}}"#, Failed),
+            (r#"{"error":"it broke"}"#, Failed),
+            (r#"{"error":{"code":502,"message":"Provider returned error"}}"#, Failed),
+            (r#"{"error":{"code":429,"message":"slow down"}}"#, Throttled(None)),
+            (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Throttled(None)),
+            (r#"{"error":{"type":"insufficient_quota"}}"#, Spent(None)),
+            (r#"{"error":{"code":"context_length_exceeded"}}"#, TooLong),
+            (r#"{"type":"error","code":"content_filter","message":"m"}"#, Policy),
+            (r#"{"error":{"type":"invalid_request_error","message":"bad"}}"#, Client),
+            (r#"{"error":{"type":"authentication_error"}}"#, KeyRefused),
+            ("no JSON at all", Failed),
+        ] {
+            for event in [format!("data: {data}\n\n"), format!(": x\n\nevent: error\r\ndata:{data}\r\n\r\n")] {
+                assert_eq!(of_event(event.as_bytes()), expected, "{event}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_time_to_stay_away_is_read_in_every_form() {
+        let ms = |millis| Some(Duration::from_millis(millis));
+        for (pairs, expected) in [
+            (&[("retry-after", "20")][..], ms(20_000)),
+            (&[("retry-after", " 1.5 ")], ms(1_500)),
+            (&[("retry-after", "20"), ("retry-after-ms", "250")], ms(250)),
+            (&[("retry-after", "-1")], None),
+            (&[("retry-after", "NaN")], None),
+            (&[("retry-after", "1e300")], None),
+            (&[("retry-after", "soon")], None),
+            (&[], None),
+            (
+                &[("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT"), ("date", "Wed, 21 Oct 2026 07:28:00 GMT")],
+                ms(30_000),
+            ),
+            (&[("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT")], None),
+            (&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), ("date", "Wed, 21 Oct 2026 07:28:30 GMT")], None),
+        ] {
+            assert_eq!(retry_after(&headers(pairs)), expected, "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! All attempts at one call: another target where one fails, the same again where that may help, a second beside a
+//! slow first, and an end to it. Nothing of an answer has gone to the client until one of them is committed to.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::attempt::{self, Answered, Failure, Onward, Outcome};
+use super::call::Call;
+use super::plan::{Aim, Leg, Next, Plan};
+use super::queue;
+use super::trial::Trial;
+use super::worker::Worker;
+use crate::error::{Error, Kind};
+use crate::routing::backoff::backoff;
+use crate::routing::budget::Withdrawn;
+use crate::routing::hedge::{HedgePolicy, Hedges};
+use crate::telemetry::{HedgeDecision, RetryDecision};
+use crate::units::TargetId;
+
+/// When to come back where nobody knows better.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The attempts at one call.
+pub(super) struct Attempts {
+    worker: Rc<Worker>,
+    call: Rc<Call>,
+    plan: Plan,
+    /// Attempts of which an upstream saw something.
+    seen: u32,
+    /// Repetitions at a target that was asked before.
+    repeated: u32,
+}
+
+/// What is done next, and what of the budget pays for it while it runs.
+type Step = (Aim, Option<Withdrawn>);
+
+impl Attempts {
+    pub(super) fn new(worker: &Rc<Worker>, call: Rc<Call>, plan: Plan) -> Self {
+        Self { worker: Rc::clone(worker), call, plan, seen: 0, repeated: 0 }
+    }
+
+    /// Runs until an answer is committed to, or none can be had: then the last that an upstream said is passed on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels what is under way.
+    pub(super) async fn run(mut self) -> Result<Box<Answered>, Error> {
+        let first = Rc::clone(self.plan.first());
+        if let Some((hedges, hedge)) = self.hedges(&first) {
+            hedges.request_began(&hedge);
+        }
+        let mut step = self.begin()?;
+        loop {
+            let (target, leg) = (step.0.trial.target(), Rc::clone(&step.0.leg));
+            let outcome = self.attempt(step).await;
+            let failure = match outcome {
+                Ok(answered) => return Ok(answered),
+                Err(failure) => failure,
+            };
+            self.seen += u32::from(failure.seen);
+            tracing::debug!(
+                request_id = %self.call.record.id, %target, error = %failure.error, onward = ?failure.onward,
+                "attempt failed"
+            );
+            step = match self.after(&failure, target, &leg).await {
+                Some(step) => step,
+                None => return failure.answer.ok_or(failure.error),
+            };
+        }
+    }
+
+    /// The first attempt.
+    fn begin(&mut self) -> Result<Step, Error> {
+        match self.plan.next() {
+            Next::Ask(aim) => Ok((aim, None)),
+            Next::Nobody(until) => {
+                let now = self.worker.now();
+                let after = until.map_or(RETRY_AFTER, |until| until.saturating_sub(now).max(RETRY_AFTER));
+                let error = Error::new(Kind::NoTarget, "every target of the route is left alone for a while");
+                Err(error.with_retry_after(after))
+            }
+        }
+    }
+
+    /// What follows a failure; `None`: nothing.
+    async fn after(&mut self, failure: &Failure, target: TargetId, leg: &Rc<Leg>) -> Option<Step> {
+        let retry = leg.config().retry;
+        let may_repeat = !failure.seen || self.call.endpoint.may_be_repeated(&self.call.method);
+        if failure.onward == Onward::Nowhere || !may_repeat {
+            return None;
+        }
+        if failure.onward == Onward::Larger {
+            let larger = leg.config().larger.clone()?;
+            if !self.plan.turn_to(&larger) {
+                return None;
+            }
+        }
+        if self.seen >= retry.attempts_max {
+            return self.denied(target, RetryDecision::DeniedAttempts);
+        }
+        if retry.deadline.is_some_and(|deadline| self.call.record.exchange.began().elapsed() >= deadline) {
+            return self.denied(target, RetryDecision::DeniedDeadline);
+        }
+        if let Next::Ask(aim) = self.plan.next() {
+            // Asking one that is well is what a tier is for. Only the others could be buried by it.
+            let paid = if aim.is_good { None } else { Some(self.pay(target)?) };
+            self.decided(target, RetryDecision::Elsewhere);
+            return Some((aim, paid));
+        }
+        if failure.onward != Onward::Again || self.repeated >= retry.same_target_max {
+            return None;
+        }
+        self.repeated += 1;
+        let paid = Some(self.pay(target)?);
+        sleep(backoff(self.repeated, retry.backoff, retry.backoff_max, self.worker.random())).await;
+        let Next::Ask(aim) = self.plan.again(leg, target) else { return None };
+        self.decided(target, RetryDecision::SameTarget);
+        Some((aim, paid))
+    }
+
+    fn pay(&self, failed: TargetId) -> Option<Withdrawn> {
+        let paid = self.worker.snapshot.budget.withdraw(self.worker.now());
+        if paid.is_none() {
+            self.decided(failed, RetryDecision::DeniedBudget);
+        }
+        paid
+    }
+
+    fn denied(&self, failed: TargetId, decision: RetryDecision) -> Option<Step> {
+        self.decided(failed, decision);
+        None
+    }
+
+    fn decided(&self, failed: TargetId, decision: RetryDecision) {
+        let upstream = self.worker.snapshot.table.target(failed).upstream;
+        self.worker.recorder.retry(upstream, decision);
+    }
+
+    /// Where streams are hedged: what is known of the route's first tokens, and when to hedge.
+    fn hedges(&self, leg: &Leg) -> Option<(Arc<Hedges>, HedgePolicy)> {
+        let hedge = leg.config().hedge.filter(|_| self.call.streams())?;
+        let hedges = self.worker.snapshot.hedges[leg.route().id?.index()].clone()?;
+        Some((hedges, hedge.into()))
+    }
+
+    /// One attempt, with a second one beside it where the route says so and the first is slow.
+    async fn attempt(&self, (mut aim, paid): Step) -> Outcome {
+        queue::wait(&self.worker, &self.call, &mut aim, self.plan.class()).await?;
+        self.note(&aim);
+        let Aim { leg, trial, .. } = aim;
+        let Some((hedges, hedge)) = self.hedges(&leg).filter(|_| self.seen == 0) else {
+            return attempt::run(&self.worker, &self.call, &leg, trial).await;
+        };
+        let asked = Instant::now();
+        let outcome = match hedges.delay(&hedge) {
+            Some(delay) => self.race(&leg, trial, (asked, delay), &hedges).await,
+            None => attempt::run(&self.worker, &self.call, &leg, trial)
+                .await
+                .inspect(|_| hedges.record(asked.elapsed())),
+        };
+        drop(paid);
+        outcome
+    }
+
+    /// The first that speaks wins; the other is dropped, which cancels it.
+    async fn race(
+        &self,
+        leg: &Leg,
+        trial: Trial,
+        (asked, delay): (Instant, Duration),
+        hedges: &Hedges,
+    ) -> Outcome {
+        let mut first = pin!(attempt::run(&self.worker, &self.call, leg, trial));
+        let mut patience = pin!(sleep_until(asked + delay));
+        let early = poll_fn(|cx| match first.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
+        });
+        let spoken = |_: &Box<Answered>| hedges.record(asked.elapsed());
+        if let Some(outcome) = early.await {
+            return outcome.inspect(spoken);
+        }
+        let Some(second) = self.second(hedges) else { return first.await.inspect(spoken) };
+        self.note(&second);
+        // On the heap: it is rare, and its state would widen every exchange.
+        let mut second = Box::pin(attempt::run(&self.worker, &self.call, &second.leg, second.trial));
+        let mut failed = [false; 2];
+        let (outcome, is_second) = poll_fn(|cx| {
+            for which in 0..2 {
+                let polled = match which {
+                    _ if failed[which] => continue,
+                    0 => first.as_mut().poll(cx),
+                    _ => second.as_mut().poll(cx),
+                };
+                match polled {
+                    Poll::Pending => {}
+                    // One failure leaves the other to wait for; two are a failure.
+                    Poll::Ready(Err(_)) if !failed[1 - which] => failed[which] = true,
+                    Poll::Ready(outcome) => return Poll::Ready((outcome, which == 1)),
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        self.call.record.answered.set(outcome.is_ok());
+        let is_outrun = outcome.is_ok() && is_second;
+        if is_outrun {
+            hedges.record_outrun(delay);
+        }
+        self.worker.recorder.hedge(if is_outrun { HedgeDecision::Won } else { HedgeDecision::Lost });
+        outcome.inspect(|_| {
+            if !is_outrun {
+                hedges.record(asked.elapsed())
+            }
+        })
+    }
+
+    /// Somebody who is well and has room, if the route's share of second attempts allows it.
+    fn second(&self, hedges: &Hedges) -> Option<Aim> {
+        if !hedges.allow() {
+            self.worker.recorder.hedge(HedgeDecision::Denied);
+            return None;
+        }
+        match self.plan.next() {
+            Next::Ask(aim) => Some(aim).filter(|aim| aim.is_good && aim.trial.awaited_gate().is_none()),
+            Next::Nobody(_) => None,
+        }
+    }
+
+    /// Who is asked, for whoever tells of it.
+    fn note(&self, aim: &Aim) {
+        let record = &self.call.record;
+        record.route.set(aim.leg.route().id);
+        record.attempts.set(record.attempts.get() + 1);
+        if let Some(previous) = record.upstream.replace(Some(aim.trial.upstream())) {
+            self.worker.recorder.fallback(previous);
+        }
+    }
+}
