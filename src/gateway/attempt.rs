@@ -218,6 +218,8 @@ fn unsent(failed: SendError, trial: &mut Trial) -> Failure {
         FailurePhase::Response => trial.failed(Fault::Broken),
         _ => trial.failed(Fault::Unreachable),
     }
-    let onward = if cause { Onward::Elsewhere } else { Onward::Again };
+    // A name that does not resolve and a certificate that is not trusted are no accidents of a moment.
+    let is_lasting = matches!(failed.phase, FailurePhase::Dns | FailurePhase::Handshake);
+    let onward = if cause || is_lasting { Onward::Elsewhere } else { Onward::Again };
     Failure { error: Error::new(kind, detail).with_source(failed), answer: None, onward, seen }
 }

@@ -163,6 +163,9 @@ impl Attempts {
                 .await
                 .inspect(|_| hedges.record(asked.elapsed())),
         };
+        if outcome.as_ref().is_err_and(|failure| failure.error.kind() == Kind::UpstreamTimeout) {
+            hedges.record(asked.elapsed());
+        }
         drop(paid);
         outcome
     }

@@ -92,9 +92,7 @@ where
     /// Nothing more goes into what is held or about to be sent.
     pub(super) fn is_full(&self) -> bool {
         match self.held_bytes_max {
-            Some(bytes_max) => {
-                self.out.len() >= bytes_max || self.end.first_token.is_some()
-            }
+            Some(bytes_max) => self.out.len() >= bytes_max || self.end.first_token.is_some(),
             None => self.out.is_full(),
         }
     }
