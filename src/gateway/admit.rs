@@ -88,7 +88,7 @@ impl AdmitLayer {
 
     /// Before any limit is touched: what is forbidden costs nothing of the key's allowance.
     fn permit_model(&self, key: KeyId, call: &Call) -> Result<(), Error> {
-        if let Some(model) = call.models().into_iter().find(|model| !self.keys.allows(key, model)) {
+        if let Some(model) = call.models().find(|model| !self.keys.allows(key, model)) {
             let detail = format!("This API key may not use the model '{model}'.");
             return Err(Error::new(Kind::Forbidden, detail).with_param("model"));
         }

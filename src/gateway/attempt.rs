@@ -78,7 +78,7 @@ pub(super) async fn run(worker: &Rc<Worker>, call: &Call, leg: &Leg, mut trial: 
     let request = request(worker, call, leg, target);
     let (upstream, key) = (target.upstream, target.key);
     trial.asked(asked);
-    worker.recorder.overhead(Stage::Route, call.decoded_at.elapsed());
+    worker.recorder.overhead(Stage::Route, asked.saturating_duration_since(call.decoded_at));
     let asking = async {
         let response = worker.pool.send(upstream, key, &request).await?;
         let (head, body) = response.into_parts();

@@ -68,11 +68,12 @@ impl Call {
     }
 
     /// Every model that the client would take, in its order.
-    pub(super) fn models(&self) -> Vec<&str> {
-        match &self.content {
-            Content::Json(_, fields) => fields.models().collect(),
-            Content::Form(..) | Content::Opaque(_) => self.model().into_iter().collect(),
-        }
+    pub(super) fn models(&self) -> impl Iterator<Item = &str> {
+        let (listed, single) = match &self.content {
+            Content::Json(_, fields) => (Some(fields), None),
+            Content::Form(..) | Content::Opaque(_) => (None, self.model()),
+        };
+        listed.into_iter().flat_map(Fields::models).chain(single)
     }
 
     /// The body, if it is JSON.

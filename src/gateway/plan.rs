@@ -70,9 +70,9 @@ struct Open<'a> {
 }
 
 impl Leg {
-    fn new(route: Arc<Route>, model: Option<&str>) -> Self {
-        let hash = affinity::of_bytes(model.unwrap_or_default().as_bytes());
-        Self { route, model: model.map(Rc::from), hash }
+    fn new(route: Arc<Route>, model: Option<Rc<str>>) -> Self {
+        let hash = affinity::of_bytes(model.as_deref().unwrap_or_default().as_bytes());
+        Self { route, model, hash }
     }
 
     pub(super) fn config(&self) -> &config::Route {
@@ -104,7 +104,9 @@ impl Plan {
         let mut legs = Vec::with_capacity(1);
         for model in call.models() {
             let route = table.resolve(model).ok_or_else(|| no_such_model(model))?;
-            legs.push(Rc::new(Leg::new(Arc::clone(route), Some(model))));
+            // The first is the one that the record names.
+            let name = call.record.model.borrow().clone().filter(|name| **name == *model);
+            legs.push(Rc::new(Leg::new(Arc::clone(route), Some(name.unwrap_or_else(|| model.into())))));
         }
         if legs.is_empty() {
             let route = table.default_route().ok_or_else(|| {
@@ -166,7 +168,7 @@ impl Plan {
     /// Goes on with the route of `model` before anything else that is left.
     pub(super) fn turn_to(&mut self, model: &str) -> bool {
         let Some(route) = self.worker.snapshot.table.resolve(model) else { return false };
-        self.legs = vec![Rc::new(Leg::new(Arc::clone(route), Some(model)))];
+        self.legs = vec![Rc::new(Leg::new(Arc::clone(route), Some(model.into())))];
         true
     }
 
@@ -211,14 +213,14 @@ impl Plan {
             let seat = gate.and_then(|gate| gate.try_enter(self.class));
             if gate.is_some() && seat.is_none() {
                 full.push(next);
-            } else if let Some(aim) = self.admitted(leg, &next, seat) {
+            } else if let Some(aim) = self.admitted(leg, &next, seat, now) {
                 return Some(aim);
             }
         }
         // Nobody has room: then it waits where it would have gone.
         while let Some(picked) = self.pick(leg, &full, now) {
             let next = full.swap_remove(picked);
-            if let Some(aim) = self.admitted(leg, &next, None) {
+            if let Some(aim) = self.admitted(leg, &next, None, now) {
                 return Some(aim);
             }
         }
@@ -256,8 +258,8 @@ impl Plan {
     }
 
     /// Unless somebody else has taken the only probe meanwhile.
-    fn admitted(&self, leg: &Rc<Leg>, next: &Open<'_>, seat: Option<Seat>) -> Option<Aim> {
-        match self.worker.snapshot.board.admit(next.choice.target, leg.hash, self.worker.now()) {
+    fn admitted(&self, leg: &Rc<Leg>, next: &Open<'_>, seat: Option<Seat>, now: Duration) -> Option<Aim> {
+        match self.worker.snapshot.board.admit(next.choice.target, leg.hash, now) {
             Admission::Shut { .. } => None,
             Admission::Free(pass) | Admission::Probe(pass) => {
                 Some(self.aim(leg, pass, next.standing == Standing::Good, seat))

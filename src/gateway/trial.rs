@@ -88,8 +88,9 @@ impl Trial {
 
     /// The answer is good so far; `streams` where what came is a first token.
     pub(super) fn committed(&mut self, streams: bool) {
-        let after = self.asked.filter(|_| streams).map(|asked| asked.elapsed());
-        self.worker.snapshot.board.succeeded(self.pass, after, self.worker.now());
+        let now = Instant::now();
+        let after = self.asked.filter(|_| streams).map(|asked| now - asked);
+        self.worker.snapshot.board.succeeded(self.pass, after, self.worker.at(now));
         if let Some(after) = after {
             self.learn(Sample::FirstToken(after));
         }

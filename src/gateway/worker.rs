@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::snapshot::Snapshot;
 use crate::signal::{Phase, Signal};
 use crate::telemetry::Recorder;
@@ -35,7 +37,12 @@ impl Worker {
 
     /// The time that routing goes by.
     pub fn now(&self) -> Duration {
-        self.snapshot.epoch.elapsed()
+        self.at(Instant::now())
+    }
+
+    /// The same, for a moment that is known.
+    pub fn at(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.snapshot.epoch)
     }
 
     /// A random number: good enough to spread load, not to keep a secret. `SplitMix64`, by Vigna's reference.

@@ -16,6 +16,9 @@ use super::body::Framing;
 use super::error::Malformed;
 use super::scratch::READ_BYTES;
 
+/// Fields that an answer gets on its way to a client: ids, limits, who has answered, no buffering.
+const ADDED_FIELDS: usize = 8;
+
 /// Fields of a head.
 const HEADERS_MAX: usize = 200;
 
@@ -125,7 +128,8 @@ fn parse(bytes: &[u8], method: &Method) -> Result<Parsed, Malformed> {
     // One copy of all that was read: the values are slices of it, and so is the beginning of the body.
     let mut rest = BytesMut::from(bytes);
     let text = rest.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    // With room for what is added on the way to the client: a map that grows is built anew.
+    let mut headers = HeaderMap::with_capacity(response.headers.len() + ADDED_FIELDS);
     let mut told = Told::default();
     for field in &*response.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes());
