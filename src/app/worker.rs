@@ -90,7 +90,6 @@ pub(super) async fn run(parts: Parts) {
     drop(peers);
     drop(spawn(take_over(inbox, host.clone())));
     // What concerns all workers is done by one.
-    let judge = (index == 0).then(|| Rc::clone(&worker));
     if index == 0 {
         for (position, upstream) in config.upstreams.iter().enumerate() {
             if let Some(probe) = upstream.probe.clone() {
@@ -98,7 +97,7 @@ pub(super) async fn run(parts: Parts) {
             }
         }
     }
-    drop(spawn(keep_house(Rc::clone(&pool), recorder, judge)));
+    drop(spawn(keep_house(worker, index == 0)));
 
     let mut reached = Phase::Serve;
     while reached < Phase::Finish {
@@ -166,19 +165,21 @@ async fn take_over(mut inbox: mpsc::Receiver<Arriving>, host: Host) {
     }
 }
 
-async fn keep_house(pool: Rc<Pool>, recorder: Rc<Recorder>, judge: Option<Rc<Worker>>) {
+async fn keep_house(worker: Rc<Worker>, judges: bool) {
     let mut ticks = interval(HOUSEKEEPING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        pool.sweep();
-        if let Some(worker) = &judge {
+        worker.pool.sweep();
+        if judges {
             worker.judge_targets();
         }
+        turn::trim();
+        worker.phase.trim();
         // To the back of the queue and round once: what a task that is ready has to wait.
         let began = Instant::now();
         tokio::task::yield_now().await;
-        recorder.loop_turn(began.elapsed());
+        worker.recorder.loop_turn(began.elapsed());
     }
 }
 

@@ -31,6 +31,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
+use super::turn::TRIMMED_FROM;
+
 /// Bytes, connections, or the end of them.
 const URGENT: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ONESHOT);
 /// A connection that stands, or has failed.
@@ -100,6 +102,15 @@ pub(super) fn begin() -> Result<(), Errno> {
 /// Blocks the thread for as long, or until something urgent comes, and returns whether it did.
 pub(super) fn rest(time: Duration) -> bool {
     HERE.with_borrow(|here| here.as_ref().is_some_and(|lookout| lookout.rest(time)))
+}
+
+/// Gives back what a peak of sockets has left.
+pub(super) fn trim() {
+    HERE.with_borrow(|here| {
+        if let Some(lookout) = here {
+            lookout.states.borrow_mut().trim();
+        }
+    });
 }
 
 impl Lookout {
@@ -173,6 +184,19 @@ impl States {
     fn remove(&mut self, key: u32) {
         self.all[key as usize] = State::Free;
         self.free.push(key);
+    }
+}
+
+impl States {
+    /// Forgets the keys behind the last that somebody has, where most are free.
+    fn trim(&mut self) {
+        if self.all.len() > TRIMMED_FROM && self.free.len() > self.all.len() / 4 * 3 {
+            let taken = self.all.iter().rposition(|state| *state != State::Free).map_or(0, |last| last + 1);
+            self.all.truncate(taken);
+            self.free.retain(|key| (*key as usize) < taken);
+            self.all.shrink_to_fit();
+            self.free.shrink_to_fit();
+        }
     }
 }
 
@@ -398,6 +422,19 @@ mod tests {
             let states = here.as_ref().expect("begun").states.borrow();
             assert_eq!(states.all.len(), states.free.len());
         });
+    }
+
+    #[test]
+    fn keys_of_a_peak_are_forgotten_down_to_the_last_that_is_taken() {
+        let mut states = States::default();
+        let keys: Vec<u32> = (0..10 * TRIMMED_FROM).map(|_| states.insert()).collect();
+        let (gone, kept): (Vec<u32>, Vec<u32>) = keys.into_iter().partition(|key| *key != 7);
+        gone.into_iter().rev().for_each(|key| states.remove(key));
+        states.trim();
+        assert_eq!((states.all.len(), states.free.len(), kept), (8, 7, vec![7]));
+        let mut again: Vec<u32> = (0..8).map(|_| states.insert()).collect();
+        again.sort_unstable();
+        assert_eq!(again, [0, 1, 2, 3, 4, 5, 6, 8]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::thread::set_current_timer_slack;
+use slab::Slab;
 use tokio::time::Instant;
 
 use super::tick::Tick;
@@ -31,6 +32,9 @@ use crate::telemetry::Recorder;
 /// By how many nanoseconds the kernel may delay the end of a rest in order to join it with other wake-ups. Its
 /// default is 50 us, half of a short rest.
 const TIMER_SLACK: NonZeroU64 = NonZeroU64::MIN;
+
+/// Places that a table may keep without holding anything.
+pub(super) const TRIMMED_FROM: usize = 1024;
 
 thread_local! {
     /// This thread's, where it is a worker. The hooks of a runtime must be `Send`, so they can't hold it.
@@ -79,6 +83,20 @@ pub(super) fn park() {
     epoll::park();
 }
 
+/// Gives back what a peak of connections has left of tables on this thread. To be called now and then.
+pub fn trim() {
+    lookout::trim();
+    uring::trim();
+    epoll::trim();
+}
+
+/// Shrinks a slab that has room for four times what it holds, down to the last place that is taken.
+pub(super) fn shrink<T>(slab: &mut Slab<T>) {
+    if slab.capacity() > TRIMMED_FROM && slab.len() < slab.capacity() / 4 {
+        slab.shrink_to_fit();
+    }
+}
+
 /// Something has happened.
 pub(super) fn unpark() {
     TURNS.with_borrow_mut(|turns| {
@@ -101,5 +119,35 @@ impl Turns {
         let rest = self.tick.rest_after(self.woken - self.parked, now - self.woken);
         self.parked = now;
         rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peak_has_left_is_given_back_down_to_the_last_that_is_taken() {
+        let mut slab: Slab<u64> = (0..10 * TRIMMED_FROM).map(|key| (key, 0)).collect();
+        let keys = |slab: &Slab<u64>| slab.iter().map(|(key, _)| key).collect::<Vec<_>>();
+        slab.retain(|key, _| key < 3 || key == 5 * TRIMMED_FROM);
+        shrink(&mut slab);
+        assert!((5 * TRIMMED_FROM..6 * TRIMMED_FROM).contains(&slab.capacity()), "{}", slab.capacity());
+        slab.remove(5 * TRIMMED_FROM);
+        shrink(&mut slab);
+        assert!(slab.capacity() < TRIMMED_FROM, "{}", slab.capacity());
+        assert_eq!(keys(&slab), [0, 1, 2]);
+        assert_eq!(slab.insert(1), 3);
+    }
+
+    #[test]
+    fn a_table_that_is_small_or_in_use_stays() {
+        for (places, kept) in [(TRIMMED_FROM / 2, 0), (10 * TRIMMED_FROM, 5 * TRIMMED_FROM)] {
+            let mut slab: Slab<u64> = (0..places).map(|key| (key, 0)).collect();
+            slab.retain(|key, _| key < kept);
+            let before = slab.capacity();
+            shrink(&mut slab);
+            assert_eq!(slab.capacity(), before);
+        }
     }
 }

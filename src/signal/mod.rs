@@ -13,6 +13,9 @@ use std::task::{Context, Waker};
 
 use slab::Slab;
 
+/// Places that the list of wakers may keep without holding anything.
+const TRIMMED_FROM: usize = 1024;
+
 /// How far the process is on its way out. Only ever moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -65,6 +68,14 @@ impl<T: Copy> Signal<T> {
     /// The current value.
     pub fn get(&self) -> T {
         self.0.value.get()
+    }
+
+    /// Gives back what a crowd of watchers has left, down to the last place that is taken. To be called now and then.
+    pub fn trim(&self) {
+        let mut wakers = self.0.wakers.borrow_mut();
+        if wakers.capacity() > TRIMMED_FROM && wakers.len() < wakers.capacity() / 4 {
+            wakers.shrink_to_fit();
+        }
     }
 
     /// A new watcher.

@@ -29,6 +29,7 @@ use std::time::Duration;
 pub(super) use self::listener::Listener;
 pub(super) use self::poller::Poller;
 pub(super) use self::socket::Socket;
+use super::turn;
 
 mod entry;
 mod listener;
@@ -74,6 +75,13 @@ pub(super) fn uninstall() {
 pub(super) fn park() {
     if let Some(poller) = poller::only() {
         poller.park();
+    }
+}
+
+/// Gives back what a peak of sockets has left.
+pub(super) fn trim() {
+    if let Some(poller) = poller::only() {
+        turn::shrink(&mut poller.core().entries);
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::io::unix::AsyncFd;
 
 use self::core::{Core, Ring};
 use self::pump::Pump;
-use super::spawn;
+use super::{spawn, turn};
 
 pub use self::probe::Missing;
 pub(super) use self::socket::{Listener, Socket};
@@ -149,6 +149,13 @@ pub fn is_installed() -> bool {
 /// were.
 pub fn turn() -> usize {
     current().map_or(0, |ring| ring.with(|core| if core.is_behind() { core.turn() } else { 0 }))
+}
+
+/// Gives back what a peak of sockets has left.
+pub fn trim() {
+    if let Some(ring) = current() {
+        ring.with(|core| turn::shrink(&mut core.entries));
+    }
 }
 
 /// With `true`, what comes in waits for [`turn`], as long as that is called. `false` at first.
