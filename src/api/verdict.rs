@@ -41,9 +41,11 @@ pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdic
     if status.is_success() {
         return Verdict::Fine;
     }
-    let words = Words::of(body);
-    let after = retry_after(headers);
-    match status.as_u16() {
+    of_status(status.as_u16(), &Words::of(body), retry_after(headers))
+}
+
+fn of_status(status: u16, words: &Words, after: Option<Duration>) -> Verdict {
+    match status {
         400 | 413 | 422 => words.about_the_request().unwrap_or(Verdict::Client),
         401 => Verdict::KeyRefused,
         402 => Verdict::Spent(after),
@@ -61,12 +63,22 @@ pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdic
     }
 }
 
-/// What the error in the first event of a stream says; `event` is the event, or several. Without a word that is known
-/// it is the upstream's failure: it had accepted the request.
-pub fn of_event(event: &[u8]) -> Verdict {
-    let data = memchr::memmem::find(event, b"data:").map_or(event, |at| &event[at + b"data:".len()..]);
-    let line = data.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-    let words = Words::of(line);
+/// What the error at the beginning of a stream says; comments and events without content may stand before it, and
+/// others behind. Without a word that is known it is the upstream's failure: it had accepted the request.
+pub fn of_event(events: &[u8]) -> Verdict {
+    let lines = events.split(|byte| matches!(byte, b'\r' | b'\n'));
+    let mut last = Words::default();
+    for data in lines.filter_map(|line| line.strip_prefix(b"data:")) {
+        let Ok(object) = serde_json::from_slice::<Object<'_>>(data) else { continue };
+        last = Words::of_object(&object);
+        if object.is_error() {
+            break;
+        }
+    }
+    of_words(&last)
+}
+
+fn of_words(words: &Words) -> Verdict {
     if words.say_spent() {
         return Verdict::Spent(None);
     }
@@ -74,8 +86,7 @@ pub fn of_event(event: &[u8]) -> Verdict {
         return verdict;
     }
     match words.status {
-        Some(status @ 400..) => StatusCode::from_u16(status)
-            .map_or(Verdict::Failed, |status| of_answer(status, &HeaderMap::new(), line)),
+        Some(status @ 400..) => of_status(status, words, None),
         _ if words.have(&["overloaded", "rate_limit", "too_many_requests", "RESOURCE_EXHAUSTED"]) => {
             Verdict::Throttled(None)
         }
@@ -91,7 +102,7 @@ pub fn of_stray(body: &[u8]) -> Verdict {
         error: Option<serde::de::IgnoredAny>,
     }
     let is_error = serde_json::from_slice(body).is_ok_and(|envelope: Envelope| envelope.error.is_some());
-    if is_error { of_event(body) } else { Verdict::Fine }
+    if is_error { of_words(&Words::of(body)) } else { Verdict::Fine }
 }
 
 /// How long an answer asks to be left alone. A date is counted from the answer's own, so that no clocks are compared.
@@ -136,6 +147,9 @@ struct Object<'a> {
     message: Option<Cow<'a, str>>,
     #[serde(borrow)]
     innererror: Option<Box<Object<'a>>>,
+    /// Where the Responses API has it.
+    #[serde(borrow)]
+    response: Option<Box<Object<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -154,13 +168,22 @@ enum Code<'a> {
     Other(serde::de::IgnoredAny),
 }
 
+impl Object<'_> {
+    fn is_error(&self) -> bool {
+        let is_failed = self.response.as_ref().is_some_and(|response| response.error.is_some());
+        self.error.is_some() || is_failed || self.r#type.as_deref() == Some("error")
+    }
+}
+
 impl Words {
     fn of(body: &[u8]) -> Self {
-        let mut words = Self::default();
-        if let Ok(object) = serde_json::from_slice::<Object<'_>>(body) {
-            words.is_anthropic = object.r#type.as_deref() == Some("error") && object.error.is_some();
-            words.add(&object);
-        }
+        serde_json::from_slice(body).map_or_else(|_| Self::default(), |object| Self::of_object(&object))
+    }
+
+    fn of_object(object: &Object<'_>) -> Self {
+        let is_anthropic = object.r#type.as_deref() == Some("error") && object.error.is_some();
+        let mut words = Self { is_anthropic, ..Self::default() };
+        words.add(object);
         words
     }
 
@@ -180,7 +203,7 @@ impl Words {
             Some(Inner::Text(text)) => self.push(text),
             Some(Inner::Other(_)) | None => {}
         }
-        if let Some(inner) = &object.innererror {
+        for inner in [&object.innererror, &object.response].into_iter().flatten() {
             self.add(inner);
         }
     }
@@ -299,11 +322,44 @@ mod tests {
             (r#"{"type":"error","code":"content_filter","message":"m"}"#, Policy),
             (r#"{"error":{"type":"invalid_request_error","message":"bad"}}"#, Client),
             (r#"{"error":{"type":"authentication_error"}}"#, KeyRefused),
+            (r#"{"code":"insufficient_quota","message":"an error by its event's name"}"#, Spent(None)),
+            (
+                r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"context_length_exceeded"}}}"#,
+                TooLong,
+            ),
+            (
+                r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"m"}}}"#,
+                Throttled(None),
+            ),
+            (r#"{"type":"response.failed","response":{"error":{"code":"server_error","message":"m"}}}"#, Failed),
+            (r#"{"type":"response.failed","response":{"error":null}}"#, Failed),
             ("no JSON at all", Failed),
         ] {
-            for event in [format!("data: {data}\n\n"), format!(": x\n\nevent: error\r\ndata:{data}\r\n\r\n")] {
+            let role =
+                r#"{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""}}],"error":null}"#;
+            let created = r#"{"type":"response.created","response":{"status":"in_progress","error":null}}"#;
+            for event in [
+                format!("data: {data}\n\n"),
+                format!(": x\n\nevent: error\r\ndata:{data}\r\n\r\n"),
+                format!(": data: x\n\ndata: {role}\n\ndata: {data}\n\ndata: [DONE]\n\n"),
+                format!("event: response.created\ndata: {created}\n\ndata: {data}\n\n"),
+            ] {
                 assert_eq!(of_event(event.as_bytes()), expected, "{event}");
             }
+        }
+        let late = "data: {\"error\":{\"type\":\"server_error\"}}\n\ndata: {\"error\":{\"code\":\"insufficient_quota\"}}\n\n";
+        assert_eq!(of_event(late.as_bytes()), Failed, "the first counts");
+    }
+
+    #[test]
+    fn a_whole_answer_in_place_of_events_is_understood_on_however_many_lines() {
+        for (body, expected) in [
+            ("{\n  \"error\": {\n    \"code\": \"context_length_exceeded\"\n  }\n}\n", Verdict::TooLong),
+            (r#"{"error":{"code":429,"message":"bad data: {}"}}"#, Verdict::Throttled(None)),
+            (r#"{"error":null,"choices":[]}"#, Verdict::Fine),
+            ("<html>", Verdict::Fine),
+        ] {
+            assert_eq!(of_stray(body.as_bytes()), expected, "{body}");
         }
     }
 
