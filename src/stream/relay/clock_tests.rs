@@ -230,9 +230,12 @@ async fn an_awaited_error_becomes_an_error_event() {
     let clocks = Clocks { first_token: Some(s(5)), ..Clocks::default() };
     let relay = awaiting(clocks, 30, Ok(answer(Script::new([]))));
     check(relay, &[(30, "error stream_truncated")], EndReason::UpstreamTruncated).await;
+    // Nor how long it may be silent before.
     let clocks = Clocks { idle: Some(s(5)), ..Clocks::default() };
-    let relay = awaiting(clocks, 4, Ok(answer(Script::new([wait(4), data(DONE)]))));
-    check(relay, &[(8, DONE)], EndReason::Completed).await;
+    let relay = awaiting(clocks, 30, Ok(answer(Script::new([wait(4), data(DONE)]))));
+    check(relay, &[(34, DONE)], EndReason::Completed).await;
+    let relay = awaiting(clocks, 30, Ok(answer(Script::new([wait(2), data(TOKEN), Step::Park]))));
+    check(relay, &[(32, TOKEN), (37, "error upstream_timeout")], EndReason::IdleTimeout).await;
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -137,7 +137,7 @@ where
 
     /// Waits for an answer on behalf of a client that has been told to expect an event stream.
     ///
-    /// Who answers has clocks of its own for its first token, so this has none.
+    /// Who answers has clocks of its own for its first token and its silence before it, so this has none.
     pub fn awaiting(pending: Pending<U>, mut settings: Settings) -> Self {
         settings.clocks.first_token = None;
         let mut relay = Self::with_source(Source::Awaited(pending), settings);
@@ -285,7 +285,8 @@ where
         if !matches!(self.last, Last::Nothing) {
             // Back to its pool, or closed, before anything else is done.
             self.source = Source::Gone;
-        } else if self.silent {
+        } else if self.silent && !matches!(self.source, Source::Awaited(_)) {
+            // Who is only awaited has clocks of its own.
             self.timers.upstream_silent(now);
         }
         self.count(now);
