@@ -107,13 +107,24 @@ impl Timers {
         self.alarm.poll(cx, at, now).map(|now| (now, due))
     }
 
-    /// The next deadline. While the first token is waited for, its own clock stands in for the idle one.
+    /// Waits for the end of the upstream's patience alone: for who answers for all other clocks himself.
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Instant> {
+        let at = self.idle().and_then(|(since, length)| since.checked_add(length));
+        at.map_or(Poll::Pending, |at| self.alarm.poll(cx, at, now))
+    }
+
+    /// The idle clock, if it runs. While the first token is waited for, its own clock stands in for it.
+    fn idle(&self) -> Option<(Instant, Duration)> {
+        let has_other = self.waiting_for_first && self.clocks.first_token.is_some();
+        self.silent_since.zip(self.clocks.idle.filter(|_| !has_other))
+    }
+
+    /// The next deadline.
     fn next(&self) -> Option<(Instant, Due)> {
         let first_token = self.clocks.first_token.filter(|_| self.waiting_for_first);
-        let idle = self.clocks.idle.filter(|_| first_token.is_none()).zip(self.silent_since);
         let clocks = [
             first_token.map(|length| (self.asked, length, Due::FirstToken)),
-            idle.map(|(length, since)| (since, length, Due::Idle)),
+            self.idle().map(|(since, length)| (since, length, Due::Idle)),
             self.clocks.total.map(|length| (self.start, length, Due::Total)),
             self.clocks.keep_alive.map(|length| (self.last_sent, length, Due::KeepAlive)),
         ];

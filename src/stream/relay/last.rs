@@ -36,16 +36,21 @@ impl Last {
         Error::new(Kind::StreamTruncated, "the upstream ended the stream before its end")
     }
 
+    pub(super) fn idle_error() -> Error {
+        Error::new(Kind::UpstreamTimeout, "the upstream fell silent")
+    }
+
     pub(super) fn stray() -> Self {
         Self::broken(Error::new(Kind::UpstreamBroken, "the upstream answered with something else than a stream"))
     }
 
     pub(super) fn broken_by(due: Due) -> Self {
-        let (detail, reason) = match due {
-            Due::FirstToken => ("the upstream sent no first token in time", EndReason::FirstTokenTimeout),
-            Due::Idle | Due::KeepAlive => ("the upstream fell silent", EndReason::IdleTimeout),
-            Due::Total => ("the answer took too long", EndReason::TotalTimeout),
+        let late = |detail| Error::new(Kind::UpstreamTimeout, detail);
+        let (error, reason) = match due {
+            Due::FirstToken => (late("the upstream sent no first token in time"), EndReason::FirstTokenTimeout),
+            Due::Idle | Due::KeepAlive => (Self::idle_error(), EndReason::IdleTimeout),
+            Due::Total => (late("the answer took too long"), EndReason::TotalTimeout),
         };
-        Self::Broken(Error::new(Kind::UpstreamTimeout, detail), reason)
+        Self::Broken(error, reason)
     }
 }

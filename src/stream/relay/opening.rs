@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
+use tokio::time::Instant;
 
 use super::Relay;
 use super::events::BYTE_ORDER_MARK;
@@ -36,7 +37,7 @@ where
     /// `held_bytes_max` and what one read brings.
     ///
     /// An event stream shows it with its first token; an answer that is only of use as a whole, with its end; of
-    /// another one nothing is read. No clock runs here but those of the caller.
+    /// another one nothing is read. No clock runs here but that of silence, where the first token has none.
     ///
     /// # Cancel safety
     /// It may be given up and polled again; dropping the relay closes the exchange.
@@ -49,7 +50,11 @@ where
         if matches!(self.last, Last::Nothing) {
             self.pull(cx);
         }
-        let opening = self.opening(held_bytes_max);
+        let mut opening = self.opening(held_bytes_max);
+        if opening.is_none() && self.silent && self.timers.poll_idle(cx, Instant::now()).is_ready() {
+            self.source = Source::Gone;
+            opening = Some(Opening::Broken(Last::idle_error()));
+        }
         if opening.is_some() {
             self.held_bytes_max = None;
         }

@@ -2,9 +2,12 @@
 
 use std::future::poll_fn;
 use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::*;
-use crate::stream::script::{Got, Script, Step, answer, data, opaque, read_now, settings};
+use crate::stream::script::{Got, Script, Step, answer, data, opaque, read_now, settings, wait};
 
 const HOLD: usize = 64 * 1024;
 const PREAMBLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n";
@@ -155,6 +158,37 @@ fn a_document_is_committed_to_as_a_whole() {
     // Of a download nothing is read ahead.
     let mut download = relay(opaque(Script::new([Step::Park])));
     assert!(matches!(opened(&mut download), Poll::Ready(Opening::Committed)));
+}
+
+/// How an answer with these clocks opens, and after how many seconds; `None`: no clock has run out after an hour.
+async fn opened_by(clocks: Clocks, answer: Answer<Script>) -> Option<(Opening, u64)> {
+    let (settings, _signal) = settings();
+    let mut relay = Relay::new(answer, Settings { clocks, ..settings });
+    let began = Instant::now();
+    let opening = poll_fn(|cx| relay.poll_opening(cx, HOLD));
+    let opening = timeout(Duration::from_hours(1), opening).await.ok()?;
+    Some((opening, began.elapsed().as_secs()))
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn silence_before_the_first_token_is_bounded_where_the_first_token_has_no_clock() {
+    let s = Duration::from_secs;
+    let idle = Clocks { idle: Some(s(5)), keep_alive: Some(s(1)), ..Clocks::default() };
+    let comments = |then: Step| [data(COMMENT), wait(4), data(PREAMBLE), wait(4), data(COMMENT), then];
+    for (answer, after) in [
+        (answer(Script::new(comments(Step::Park))), 13),
+        (Answer { whole: true, ..opaque(Script::new([data("{"), wait(4), data("\n"), Step::Park])) }, 9),
+    ] {
+        let (opening, at) = opened_by(idle, answer).await.expect("an end");
+        let Opening::Broken(error) = opening else { panic!("{opening:?}") };
+        assert_eq!((error.kind(), at), (Kind::UpstreamTimeout, after));
+    }
+    let (opening, at) = opened_by(idle, answer(Script::new(comments(data(TOKEN))))).await.expect("an end");
+    assert!(matches!(opening, Opening::Committed) && at == 8, "{opening:?} {at}");
+    // Its own clock is its caller's.
+    let both = Clocks { first_token: Some(s(20)), ..idle };
+    assert!(opened_by(both, answer(Script::new(comments(Step::Park)))).await.is_none());
+    assert!(opened_by(Clocks::default(), answer(Script::new([Step::Park]))).await.is_none());
 }
 
 /// A client with an early head gets what was held back of the answer that it waited for.
