@@ -19,7 +19,7 @@ use crate::api::verdict::{self, ERROR_BYTES_MAX, Verdict};
 use crate::error::{Error, Kind};
 use crate::routing::health::Fault;
 use crate::routing::table::Target;
-use crate::stream::{Answer, Opening, Relay};
+use crate::stream::{Answer, Opening, PhaseGuard, Relay};
 use crate::telemetry::{FailurePhase, Stage};
 use crate::upstream::{self, Framing, Request, SendError};
 
@@ -67,6 +67,14 @@ struct Opened {
     opening: Opening,
 }
 
+impl Opened {
+    /// One of the relay's own clocks ran out. Some are the same as here, and where an upstream always has something to
+    /// read that is no token, it is there that they are seen first.
+    fn is_late(&self) -> bool {
+        matches!(&self.opening, Opening::Broken(error) if error.kind() == Kind::UpstreamTimeout)
+    }
+}
+
 /// Asks one target.
 ///
 /// # Cancel safety
@@ -78,24 +86,26 @@ pub(super) async fn run(worker: &Rc<Worker>, call: &Call, leg: &Leg, mut trial: 
     let request = request(worker, call, leg, target);
     let (upstream, key) = (target.upstream, target.key);
     trial.asked(asked);
+    // From here on, not from its answer: most of the wait for a first token may be for the head.
+    let phase = PhaseGuard::waiting(Rc::clone(&worker.recorder));
     worker.recorder.overhead(Stage::Route, asked.saturating_duration_since(call.decoded_at));
     let asking = async {
         let response = worker.pool.send(upstream, key, &request).await?;
         let (head, body) = response.into_parts();
         let answer = answer(worker, upstream, &head, body);
-        let settings = respond::settings(worker, call, leg, upstream, asked);
+        let settings = respond::settings(worker, call, leg, upstream, (asked, phase));
         let mut relay = Box::new(Relay::new(answer, settings));
         let bytes_max = worker.snapshot.config.stream.commit_bytes_max;
         let opening = poll_fn(|cx| relay.poll_opening(cx, bytes_max)).await;
         Ok(Opened { head, relay, opening })
     };
     match timeout_at(own.min(overall), asking).await {
-        Ok(Ok(opened)) => judge(call, opened, trial),
+        Ok(Ok(opened)) if !opened.is_late() => judge(call, opened, trial),
         Ok(Err(failed)) => Err(Box::new(unsent(failed, &mut trial))),
-        Err(_) => {
+        Ok(Ok(_)) | Err(_) => {
             trial.failed(Fault::Late);
             let error = Error::new(Kind::UpstreamTimeout, "the upstream did not answer in time");
-            let onward = if own < overall { Onward::Elsewhere } else { Onward::Nowhere };
+            let onward = if Instant::now() < overall { Onward::Elsewhere } else { Onward::Nowhere };
             Err(Box::new(Failure { error, answer: None, onward, seen: true }))
         }
     }

@@ -29,9 +29,14 @@ pub(super) struct Held {
     pub(super) on_cancel: Option<OnCancel>,
 }
 
-/// The settings of a relay for the answer of `upstream`, which was asked at `asked`.
-pub(super) fn settings(worker: &Worker, call: &Call, leg: &Leg, upstream: UpstreamId, asked: Instant) -> Settings {
-    let phase = PhaseGuard::waiting(Rc::clone(&worker.recorder));
+/// The settings of a relay for the answer of `upstream`, which was asked at `asked` and is counted by `phase`.
+pub(super) fn settings(
+    worker: &Worker,
+    call: &Call,
+    leg: &Leg,
+    upstream: UpstreamId,
+    (asked, phase): (Instant, PhaseGuard),
+) -> Settings {
     // A usage chunk that nobody asked this upstream for is its own, and stays.
     let strip_usage = call.adds_usage() && worker.snapshot.config.upstreams[upstream.index()].include_usage;
     Settings { asked, strip_usage, ..base(worker, call, leg, phase) }
