@@ -5,12 +5,22 @@ use crate::support::setup::Setup;
 use crate::support::suite::has_io_uring;
 use crate::support::upstream::{Http, Upstream};
 
-/// What a gateway with this line in `[server]` says of its reactor: the labels of the metric, and the log.
+/// What a gateway with this line in `[server]` says of its reactor: the labels of the metric, and the log, whose
+/// writer is a thread of its own.
 fn told(gateway: &Gateway) -> (String, String) {
     let metrics = gateway.admin_get("/metrics");
     let info = metrics.lines().find_map(|line| line.strip_prefix("millstream_reactor_info{")).expect("a sample");
-    let started = gateway.log().lines().find(|line| line.contains("started")).expect("a line").to_owned();
-    (info.strip_suffix("} 1").expect("a constant").to_owned(), started)
+    let mut started = None;
+    gateway.until("it has logged that it has started", |gateway| {
+        // Whole lines only.
+        let log = gateway.log();
+        started = log
+            .split_inclusive('\n')
+            .find(|line| line.contains("started") && line.ends_with('\n'))
+            .map(str::to_owned);
+        started.is_some()
+    });
+    (info.strip_suffix("} 1").expect("a constant").to_owned(), started.expect("waited for"))
 }
 
 fn start(reactor: &str) -> Result<Gateway, String> {
