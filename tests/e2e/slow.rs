@@ -153,7 +153,9 @@ fn a_client_that_reads_slowly_but_steadily_is_kept() {
     client.post(CHAT_PATH, CHAT);
     let mut exchange = lab.upstream.next();
     exchange.begin_events();
+    exchange.send(token("a"));
     client.head();
+    assert_eq!(client.event(), token("a"));
     let (mut sent, mut read) = (0, 0);
     // Longer than the timeout, in turns of a stall and a sip.
     let began = Instant::now();
