@@ -45,6 +45,17 @@ impl Setup {
         self
     }
 
+    /// What an upstream says, or that it says nothing, reaches the client: nothing is repeated, and nobody is left
+    /// alone after any number of failures.
+    pub fn unrepeated(self) -> Self {
+        self.tables("[retry]\nsame_target_max = 0").steadfast()
+    }
+
+    /// No number of failures has a target left alone.
+    pub fn steadfast(self) -> Self {
+        self.tables("[health]\nbreaker_failures = 10000\nbreaker_ratio = 1.0")
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self

@@ -268,15 +268,20 @@ impl Exchange {
 
     /// A part of the body.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).expect("the gateway reads");
+    }
+
+    /// The same, to a gateway that may have given the exchange up.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let bytes = bytes.as_ref();
         match &mut self.answer {
             Answer::One(..) => {
                 let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
-                self.wire().send(&chunk).expect("the gateway reads");
+                self.wire().send(&chunk)
             }
             Answer::Two { body, .. } => {
                 let body = body.as_mut().expect("the head first");
-                body.send_data(Bytes::copy_from_slice(bytes), false).expect("sent");
+                body.send_data(Bytes::copy_from_slice(bytes), false).map_err(io::Error::other)
             }
         }
     }
