@@ -78,6 +78,17 @@ idle_timeout = "5s"
 [admin]
 listen = "127.0.0.1:0"
 
+# Many tests in a row make one upstream fail, and each wants to ask it: once more at most, and at once.
+[retry]
+same_target_max = 1
+backoff = "1ms"
+budget_floor = 1000000
+
+[health]
+breaker_failures = 10000
+breaker_ratio = 1.0
+throttle = "500ms"
+
 [drain]
 delay = "0s"
 timeout = "1s"

@@ -65,26 +65,44 @@ def test_two_models_in_one_request(client, mock):
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "kind", "attempts"),
     [
-        (400, openai.BadRequestError),
-        (403, openai.PermissionDeniedError),
-        (404, openai.NotFoundError),
-        (409, openai.ConflictError),
-        (422, openai.UnprocessableEntityError),
-        (429, openai.RateLimitError),
-        (500, openai.InternalServerError),
-        (503, openai.InternalServerError),
+        (400, openai.BadRequestError, 1),
+        (403, openai.PermissionDeniedError, 1),
+        (404, openai.NotFoundError, 1),
+        (409, openai.ConflictError, 1),
+        (422, openai.UnprocessableEntityError, 1),
+        (429, openai.RateLimitError, 1),
+        (500, openai.InternalServerError, 2),
+        (503, openai.InternalServerError, 2),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_error_of_the_upstream_passes_through(client, mock, model, status, kind, stream):
-    mock.script(model, json_answer(samples.error("as it was said"), status))
+def test_an_error_of_the_upstream_passes_through(client, mock, model, status, kind, attempts, stream):
+    """Only a failure of the upstream's own is tried again, once, and what it says then is passed on."""
+    first = [json_answer(samples.error("at first"), status)] * (attempts - 1)
+    mock.script(model, *first, json_answer(samples.error("as it was said"), status))
     with pytest.raises(kind) as caught:
         chat(client, model, stream=stream)
     assert caught.value.status_code == status
     assert caught.value.body == samples.error("as it was said")["error"]
-    assert len(mock.seen(model)) == 1, "the gateway repeats nothing that an upstream has seen"
+    assert len(mock.seen(model)) == attempts
+    headers = caught.value.response.headers
+    assert (headers["x-millstream-upstream"], headers["x-millstream-attempts"]) == ("mock", str(attempts))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_attempt_that_failed_leaves_no_trace(client, mock, model, stream):
+    broken = samples.error(kind="server_error")
+    failed = sse_answer([samples.event(broken)]) if stream else json_answer(broken, 500)
+    mock.script(model, failed, sse_answer(samples.chat_events()) if stream else json_answer(samples.completion()))
+    answer = chat(client, model, stream=stream)
+    if stream:
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in answer)
+    else:
+        text = answer.choices[0].message.content
+    assert text == samples.TEXT
+    assert len(mock.seen(model)) == 2
 
 
 def test_a_limit_of_the_upstream_is_retried_by_the_client_when_told(client_of, mock, model):
@@ -131,8 +149,12 @@ def test_a_whole_answer_that_is_cut_is_an_error(client, mock, model, end):
     answer = json_answer(samples.completion())
     answer.cut, answer.end = 40, end
     mock.script(model, answer)
-    with pytest.raises((openai.APIConnectionError, openai.InternalServerError)):
+    with pytest.raises(openai.InternalServerError) as caught:
         chat(client, model)
+    assert (caught.value.status_code, caught.value.code) == (502, "upstream_error")
+    assert len(mock.seen(model)) == 2
+    mock.script(model, answer, json_answer(samples.completion()))
+    assert chat(client, model).choices[0].message.content == samples.TEXT
 
 
 def test_an_answer_that_is_no_http_is_an_error(client, mock, model):

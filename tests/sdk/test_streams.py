@@ -46,7 +46,8 @@ def test_a_finish_reason_is_enough_of_an_end(client, mock, model):
 
 @pytest.mark.parametrize("framing", ["chunked", "close"])
 def test_a_stream_cut_at_any_byte_is_never_a_success(client, mock, model, framing):
-    """The short stream is cut behind each of its bytes, framing included, by FIN and by RST."""
+    """The short stream is cut behind each of its bytes, framing included, by FIN and by RST. Before its first token
+    is whole that is tried again, and after it never."""
     parts = [
         samples.chunk({"content": "é"}),
         samples.chunk({"content": "b"}),
@@ -55,6 +56,7 @@ def test_a_stream_cut_at_any_byte_is_never_a_success(client, mock, model, framin
     ]
     whole = sse_answer(parts, framing=framing).wire()
     evidence = sum(map(len, whole[:3])) - (2 if framing == "chunked" else 0)
+    token = len(whole[0]) - (2 if framing == "chunked" else 0)
     successes = []
     for end in ("fin", "rst"):
         for cut in range(sum(map(len, whole))):
@@ -65,7 +67,14 @@ def test_a_stream_cut_at_any_byte_is_never_a_success(client, mock, model, framin
             # The blank line of the finish reason's event may be missing without harm to its meaning.
             if error is None and cut < evidence - 1:
                 successes.append((end, cut))
-            assert len(mock.seen(name)) == 1, f"{end} after {cut} bytes was sent again"
+            attempts = len(mock.seen(name))
+            if text or (end == "fin" and cut >= token):
+                assert attempts == 1, f"{end} after {cut} bytes was sent again"
+            elif cut < token - 1:
+                assert attempts == 2, f"{end} after {cut} bytes was not tried again"
+                assert error.status_code == 502
+            # A reset may overtake what was sent before it.
+            assert attempts <= 2
     assert successes == []
 
 
@@ -95,13 +104,15 @@ def test_a_break_before_the_first_token_is_a_status(client, mock, model):
     mock.script(model, sse_answer([samples.DONE], end="fin", cut=0))
     text, error = read(client, model)
     assert text == ""
-    assert isinstance(error, openai.APIStatusError | openai.APIError)
+    assert isinstance(error, openai.InternalServerError)
+    assert (error.status_code, error.code) == (502, "upstream_error")
+    assert len(mock.seen(model)) == 2
 
 
 def test_an_upstream_that_never_begins_runs_into_its_deadline(client, mock, model):
     answer = mock.script(model, sse_answer([], end="stall"))
     _, error = read(client, model)
-    assert error is not None
+    assert (error.status_code, error.code) == (504, "upstream_timeout")
     assert answer.left.wait(5), "the upstream connection outlives its exchange"
 
 
@@ -205,9 +216,17 @@ def test_a_responses_stream_without_its_end_is_raised(client, mock, model, end):
 
 
 def test_the_helper_for_responses_raises_as_well(client, mock, model):
-    mock.script(model, sse_answer(samples.response_events(complete=False)[:1]))
-    with client.responses.stream(model=model, input="mills") as stream, pytest.raises(openai.APIError):
-        list(stream)
+    # Created and no more, which is no answer yet; and one that has begun.
+    item = {"id": "msg_1", "type": "message", "status": "in_progress", "role": "assistant", "content": []}
+    added = {"type": "response.output_item.added", "output_index": 0, "item": item, "sequence_number": 1}
+    created = samples.response_events()[0]
+    for events, attempts in (([created], 2), ([created, samples.event(added, added["type"])], 1)):
+        name = f"{model}-{attempts}"
+        mock.script(name, sse_answer(events))
+        with pytest.raises(openai.APIError) as caught, client.responses.stream(model=name, input="mills") as stream:
+            list(stream)
+        assert isinstance(caught.value, openai.APIStatusError) == (attempts == 2)
+        assert len(mock.seen(name)) == attempts
 
 
 @pytest.mark.parametrize("framing", ["chunked", "close"])
@@ -216,13 +235,21 @@ def test_a_responses_stream_cut_anywhere_is_never_a_success(client, mock, model,
     parts = samples.response_events()
     whole = sse_answer(parts, framing=framing).wire()
     evidence = sum(map(len, whole[: len(parts)])) - (2 if framing == "chunked" else 0) - 1
+    token = sum(map(len, whole[:2])) - (2 if framing == "chunked" else 0)
     for end in ("fin", "rst"):
         for cut in range(0, evidence, 11):
             name = f"{model}-{end}-{cut}"
             mock.script(name, sse_answer(parts, framing=framing, end=end, cut=cut))
+            kinds = []
             with pytest.raises(openai.APIError):
-                list(client.responses.create(model=name, input="mills", stream=True))
-            assert len(mock.seen(name)) == 1, f"{end} after {cut} bytes was sent again"
+                for event in client.responses.create(model=name, input="mills", stream=True):
+                    kinds.append(event.type)
+            attempts = len(mock.seen(name))
+            if kinds or (end == "fin" and cut >= token):
+                assert attempts == 1, f"{end} after {cut} bytes was sent again"
+            elif cut < token - 1:
+                assert attempts == 2, f"{end} after {cut} bytes was not tried again"
+            assert attempts <= 2
 
 
 def test_parse_of_a_stream(client, mock, model):

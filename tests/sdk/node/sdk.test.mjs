@@ -66,6 +66,7 @@ before(async () => {
   writeFileSync(
     config,
     `[server]\nlisten = ["127.0.0.1:0"]\nworkers = 1\n[admin]\nlisten = "127.0.0.1:0"\n[drain]\ndelay = "0s"\ntimeout = "1s"\n` +
+      `[health]\nbreaker_failures = 10000\nbreaker_ratio = 1.0\nthrottle = "500ms"\n` +
       `[[keys]]\nname = "node"\nkey_env = "SDK_KEY"\n` +
       `[[upstreams]]\nname = "mock"\nkind = "openai"\nbase_url = "http://127.0.0.1:${upstream.address().port}/v1"\n` +
       `[[routes]]\nmodel = "m-*"\ntargets = [{ upstream = "mock" }]\n`,
@@ -193,16 +194,49 @@ test('a clean end without an ending is an error', async () => {
   await assert.rejects(async () => textOf(await stream), OpenAI.APIError);
 });
 
+const created = { type: 'response.created', sequence_number: 0, response: { id: 'resp_1', object: 'response', status: 'in_progress', output: [] } };
+const delta = { type: 'response.output_text.delta', sequence_number: 1, item_id: 'msg_1', output_index: 0, content_index: 0, delta: 'a' };
+const named = (value) => `event: ${value.type}\n${event(value)}`;
+
 test('a responses stream cut in its midst is an error', async () => {
-  const created = { type: 'response.created', sequence_number: 0, response: { id: 'resp_1', object: 'response', status: 'in_progress', output: [] } };
+  const kinds = [];
+  let cut;
   scripts.set('m-cut-responses', (response) => {
     sse(response);
-    response.write(`event: response.created\ndata: ${JSON.stringify(created)}\n\n`, () => response.destroy());
+    // The tokens may not be lost to the reset: the break comes when the client has them.
+    cut = () => response.destroy();
+    response.write(named(created) + named(delta));
   });
   const stream = client().responses.create({ model: 'm-cut-responses', input: 'mills', stream: true });
   await assert.rejects(async () => {
-    for await (const part of await stream) assert.notEqual(part.type, 'response.completed');
+    for await (const part of await stream) {
+      kinds.push(part.type);
+      if (part.type === delta.type) cut();
+    }
   }, OpenAI.APIError);
+  assert.deepEqual(kinds, [created.type, delta.type]);
+  assert.equal(seen.get('m-cut-responses'), 1);
+});
+
+test('a responses stream that is only created is no answer yet', async () => {
+  scripts.set('m-created', (response) => {
+    sse(response);
+    response.write(named(created), () => response.destroy());
+  });
+  const stream = client().responses.create({ model: 'm-created', input: 'mills', stream: true });
+  await assert.rejects(stream, (caught) => caught instanceof OpenAI.InternalServerError && caught.status === 502);
+  assert.equal(seen.get('m-created'), 2);
+});
+
+test('an attempt that failed leaves no trace', async () => {
+  scripts.set('m-again', (response, count) => {
+    if (count === 1) return json(response, 500, { error: { message: 'at first', type: 'server_error', param: null, code: null } });
+    sse(response);
+    response.end(tokens.join('') + chunk({}, 'stop') + 'data: [DONE]\n\n');
+  });
+  const stream = await client().chat.completions.create({ model: 'm-again', messages: ask, stream: true });
+  assert.equal(await textOf(stream), words.join(''));
+  assert.equal(seen.get('m-again'), 2);
 });
 
 test('a whole stream', async () => {
