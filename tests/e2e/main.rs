@@ -20,6 +20,7 @@ mod faults;
 mod limits;
 mod pool;
 mod reactor;
+mod resilience;
 mod routing;
 mod secrets;
 mod slow;

@@ -26,6 +26,8 @@ mod limits;
 mod pool;
 #[path = "../e2e/reactor.rs"]
 mod reactor;
+#[path = "../e2e/resilience.rs"]
+mod resilience;
 #[path = "../e2e/routing.rs"]
 mod routing;
 #[path = "../e2e/secrets.rs"]

@@ -2,7 +2,9 @@
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod client;
+pub mod crowd;
 pub mod driver;
+pub mod load;
 pub mod setup;
 pub mod suite;
 pub mod upstream;
