@@ -107,9 +107,13 @@ impl Attempts {
             return self.denied(target, RetryDecision::DeniedDeadline);
         }
         if let Next::Ask(aim) = self.plan.next() {
-            // Asking one that is well is what a tier is for. Only the others could be buried by it.
-            let paid = if aim.is_good { None } else { Some(self.pay(target)?) };
+            // Asking one that is well is what a tier is for. Only the others could be buried by it, and not where
+            // nobody has been asked yet: whoever found no room before an upstream has added nothing to the load.
+            let is_first = self.seen == 0 && failure.error.kind() == Kind::Overloaded;
+            let is_free = aim.is_good || is_first;
+            let paid = if is_free { None } else { Some(self.pay(target)?) };
             self.decided(target, RetryDecision::Elsewhere);
+            self.worker.recorder.fallback(self.worker.snapshot.table.target(target).upstream);
             return Some((aim, paid));
         }
         if failure.onward != Onward::Again || self.repeated >= retry.same_target_max {
@@ -189,6 +193,7 @@ impl Attempts {
             return outcome.inspect(spoken);
         }
         let Some(second) = self.second(hedges) else { return first.await.inspect(spoken) };
+        let upstreams = [self.call.record.upstream.get(), Some(second.trial.upstream())];
         self.note(&second);
         // On the heap: it is rare, and its state would widen every exchange.
         let mut second = Box::pin(attempt::run(&self.worker, &self.call, &second.leg, second.trial));
@@ -211,6 +216,7 @@ impl Attempts {
         })
         .await;
         self.call.record.answered.set(outcome.is_ok());
+        self.call.record.upstream.set(upstreams[usize::from(is_second)]);
         let is_outrun = outcome.is_ok() && is_second;
         if is_outrun {
             hedges.record_outrun(delay);
@@ -223,16 +229,20 @@ impl Attempts {
         })
     }
 
-    /// Somebody who is well and has room, if the route's share of second attempts allows it.
+    /// Somebody who is well and has room, if the route's share of second attempts allows it. Whoever is not asked stays
+    /// there for when the first has failed.
     fn second(&self, hedges: &Hedges) -> Option<Aim> {
-        if !hedges.allow() {
+        let Next::Ask(aim) = self.plan.next() else { return None };
+        let is_fit = aim.is_good && aim.trial.awaited_gate().is_none();
+        let is_allowed = is_fit && hedges.allow();
+        if is_fit && !is_allowed {
             self.worker.recorder.hedge(HedgeDecision::Denied);
+        }
+        if !is_allowed {
+            self.plan.leave(aim.trial.target());
             return None;
         }
-        match self.plan.next() {
-            Next::Ask(aim) => Some(aim).filter(|aim| aim.is_good && aim.trial.awaited_gate().is_none()),
-            Next::Nobody(_) => None,
-        }
+        Some(aim)
     }
 
     /// Who is asked, for whoever tells of it.
@@ -240,8 +250,6 @@ impl Attempts {
         let record = &self.call.record;
         record.route.set(aim.leg.route().id);
         record.attempts.set(record.attempts.get() + 1);
-        if let Some(previous) = record.upstream.replace(Some(aim.trial.upstream())) {
-            self.worker.recorder.fallback(previous);
-        }
+        record.upstream.set(Some(aim.trial.upstream()));
     }
 }

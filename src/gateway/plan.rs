@@ -153,6 +153,11 @@ impl Plan {
         Next::Nobody(until)
     }
 
+    /// The target that came last was not asked after all, and may be later.
+    pub(super) fn leave(&self, target: TargetId) {
+        self.tried.borrow_mut().retain(|tried| *tried != target);
+    }
+
     /// The same target once more, unless it is to be left alone now.
     pub(super) fn again(&self, leg: &Rc<Leg>, target: TargetId) -> Next {
         let now = self.worker.now();
