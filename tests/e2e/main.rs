@@ -17,6 +17,7 @@ mod chat;
 mod disconnect;
 mod drain;
 mod faults;
+mod hedging;
 mod limits;
 mod pool;
 mod reactor;

@@ -295,15 +295,16 @@ fn impatient(mark: u64) -> Option<Duration> {
     (mark % 2 == 1).then(|| Duration::from_micros(draw(3, mark) % 40_000))
 }
 
-fn faults(seed: u64) -> impl Fn(&Asked) -> Script + Send + Sync + 'static {
+/// Five faults in so many answers.
+fn faults(seed: u64, of: u64) -> impl Fn(&Asked) -> Script + Send + Sync + 'static {
     move |asked| {
         let fault = draw(seed, asked.number);
-        match fault % 12 {
+        match fault % of {
             0 => crowd::stalling(),
             1 => crowd::error_event(),
             2 => crowd::throttling(Some("0")),
             3 => crowd::failing(500),
-            4 => crowd::cut(good(asked), usize::try_from(fault >> 8).unwrap_or(0) % 4),
+            4 => crowd::cut(good(asked), usize::try_from(fault >> 32).unwrap_or(0) % 4),
             5 => crowd::good(asked, Duration::from_millis(150), GAP),
             _ => good(asked),
         }
@@ -313,12 +314,12 @@ fn faults(seed: u64) -> impl Fn(&Asked) -> Script + Send + Sync + 'static {
 #[test]
 fn after_faults_and_clients_that_leave_nothing_stays() {
     let (_taken, dead) = nobody();
-    let members = [1, 2, 3, 4].map(|seed| Member::start(faults(seed)));
+    let members = [(1, 24), (2, 100), (3, 24), (4, 100)].map(|(seed, of)| Member::start(faults(seed, of)));
     let route = "tiers = [[\"dead\", \"limited\", \"learning\", \"read_on\"], [\"last\"]]\n\
                  first_token_timeout = \"200ms\"\nearly_head_after = \"100ms\"\nhedge = { after = \"50ms\" }";
     let health = "[health]\nbreaker_open = \"100ms\"\nbreaker_open_max = \"200ms\"\nthrottle = \"50ms\"\n\
                   throttle_max = \"100ms\"\nejection = \"200ms\"\nslow_start = \"100ms\"";
-    let limited = "streams_limit = 4\nqueue_timeout = \"100ms\"\nqueue_max = 8";
+    let limited = "streams_limit = 4\nqueue_timeout = \"100ms\"\nqueue_max = 16";
     let learning = "streams_limit = \"adaptive\"\nqueue_timeout = \"100ms\"\nstreams_limit_initial = 4";
     let read_on = "on_cancel = \"drain\"\ndrain_timeout = \"1s\"\ndrains_max = 8";
     let gateway = two_workers(route)
@@ -329,7 +330,13 @@ fn after_faults_and_clients_that_leave_nothing_stays() {
         .upstream("read_on", members[2].address, read_on)
         .upstream("last", members[3].address, "")
         .start();
-    let all = Load { clients: 48, leave: impatient, ..Load::new(gateway.address(0), 0..LEFT) }.run();
+    let all = Load {
+        every: Duration::from_millis(2),
+        clients: 64,
+        leave: impatient,
+        ..Load::new(gateway.address(0), 0..LEFT)
+    }
+    .run();
     let left = all.iter().filter(|got| got.left).count();
     let right = all.iter().filter(|got| got.is_right(true)).count();
     tell(&format!("{left} of {LEFT} left, {right} right, {} others", all.len() - left - right));

@@ -20,6 +20,8 @@ mod disconnect;
 mod drain;
 #[path = "../e2e/faults.rs"]
 mod faults;
+#[path = "../e2e/hedging.rs"]
+mod hedging;
 #[path = "../e2e/limits.rs"]
 mod limits;
 #[path = "../e2e/pool.rs"]
