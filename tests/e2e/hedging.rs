@@ -1,13 +1,12 @@
 //! A second target beside a slow first: what clients gain, what upstreams pay, and how soon the loser is free.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::time::Duration;
 
 use crate::support::client::Client;
 use crate::support::crowd::{self, Asked, Ended, Member, Script, chosen, draw};
-use crate::support::load::{Got, Load, percentile};
-use crate::support::setup::{CHAT, CHAT_PATH, DONE, Setup};
+use crate::support::load::{Got, Load, percentile, tell};
+use crate::support::setup::{CHAT, CHAT_PATH, DONE, QUIET, Setup};
 use crate::support::upstream::{Http, Upstream};
 
 const REQUESTS: u64 = 3_000;
@@ -23,12 +22,6 @@ const FIRST_SPREAD_MICROS: u64 = 50_000;
 const FIRST_TOKEN_P99: Duration = Duration::from_millis(400);
 const EXTRA_MAX: f64 = 0.08;
 const LOSER_P99: Duration = Duration::from_millis(50);
-
-const QUIET: &str = "[log]\nfilter = \"warn\"\naccess = false";
-
-fn tell(line: &str) {
-    std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("written");
-}
 
 fn sometimes_late(seed: u64) -> impl Fn(&Asked) -> Script + Send + Sync + 'static {
     move |asked| {
@@ -106,11 +99,7 @@ fn a_slow_first_token_is_overtaken_and_the_loser_is_cancelled_at_once() {
     let decided = |decision| gateway.metric(&format!("millstream_hedges_total{{decision=\"{decision}\"}}"));
     assert_eq!(decided("won") + decided("lost"), (count as u64 - REQUESTS) as f64);
     assert_eq!(gateway.metric("millstream_fallbacks_total{upstream=\"a\"}"), 0.0, "nobody has failed");
-    gateway.until("nothing is open", |gateway| {
-        ["a", "b"].iter().all(|name| {
-            gateway.metric(&format!("millstream_target_streams{{upstream=\"{name}\",key=\"\",model=\"\"}}")) == 0.0
-        })
-    });
+    gateway.until_idle();
 }
 
 #[test]

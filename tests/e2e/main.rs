@@ -20,6 +20,7 @@ mod faults;
 mod hedging;
 mod limits;
 mod pool;
+mod queueing;
 mod reactor;
 mod resilience;
 mod routing;

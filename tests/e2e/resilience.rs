@@ -1,6 +1,5 @@
 //! Crowds of upstreams of which most are bad, in one tier: what clients see of it, and what the bad ones get.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::Gateway;
 use crate::support::crowd::{self, Asked, Ended, Member, Script, chosen, draw};
-use crate::support::load::{Got, Load, percentile};
-use crate::support::setup::Setup;
+use crate::support::load::{Got, Load, percentile, tell};
+use crate::support::setup::{QUIET, Setup};
 use crate::support::upstream::nobody;
 
 /// Requests in the first seconds, one each millisecond, and after them.
@@ -26,38 +25,8 @@ const FIRST_TOKEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// One attempt at a good upstream, on a machine that has other things to do.
 const ATTEMPT: Duration = Duration::from_millis(500);
 
-/// Thousands of lines about single requests are nobody's business here.
-const QUIET: &str = "[log]\nfilter = \"warn\"\naccess = false";
-
-fn tell(line: &str) {
-    std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("written");
-}
-
-/// The sum of a family's samples.
-fn sum(gateway: &Gateway, family: &str) -> f64 {
-    let text = gateway.admin_get("/metrics");
-    let values = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(family)?;
-        let rest = if rest.starts_with('{') { &rest[rest.rfind('}')? + 1..] } else { rest };
-        rest.strip_prefix(' ')?.parse::<f64>().ok()
-    });
-    values.sum()
-}
-
 fn attempts(gateway: &Gateway, upstream: &str, outcome: &str) -> f64 {
     gateway.metric(&format!("millstream_attempts_total{{upstream=\"{upstream}\",outcome=\"{outcome}\"}}"))
-}
-
-/// Waits until nothing of any request is left.
-fn until_idle(gateway: &Gateway) {
-    for family in [
-        "millstream_streams_active",
-        "millstream_streams",
-        "millstream_target_streams",
-        "millstream_target_waiting",
-    ] {
-        gateway.until(&format!("{family} is 0"), |gateway| sum(gateway, family) == 0.0);
-    }
 }
 
 fn expect_right(all: &[Got], streams: bool) {
@@ -121,7 +90,7 @@ fn one_good_of_five(balance: &str, silent: fn(&Asked) -> Script, streams: bool) 
         longest(&later),
     ));
     assert!(to_bad < all / 100.0, "{to_bad} of {all}");
-    until_idle(&gateway);
+    gateway.until_idle();
     longest(&early).max(longest(&later))
 }
 
@@ -243,7 +212,7 @@ fn all_ill(ill: Ill) {
     tell(&format!("{ill:?}: well again after {:?}", first.saturating_duration_since(healed)));
     let after: Vec<Got> = all.into_iter().filter(|got| got.began > healed + Duration::from_secs(3)).collect();
     expect_right(&after, true);
-    until_idle(&gateway);
+    gateway.until_idle();
 }
 
 #[test]
@@ -345,7 +314,7 @@ fn after_faults_and_clients_that_leave_nothing_stays() {
         let text = got.text();
         assert!(got.is_right(true) || text.contains("\"error\""), "{got:?}: {text}");
     }
-    until_idle(&gateway);
+    gateway.until_idle();
     let open: Vec<usize> = members.iter().map(Member::open).collect();
     assert_eq!(open, [0; 4], "what has no client is given up");
     let ends = members.iter().flat_map(Member::seen).filter_map(|seen| seen.end);

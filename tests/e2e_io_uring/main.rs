@@ -26,6 +26,8 @@ mod hedging;
 mod limits;
 #[path = "../e2e/pool.rs"]
 mod pool;
+#[path = "../e2e/queueing.rs"]
+mod queueing;
 #[path = "../e2e/reactor.rs"]
 mod reactor;
 #[path = "../e2e/resilience.rs"]

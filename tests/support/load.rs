@@ -1,5 +1,6 @@
 //! A bounded number of HTTP/1.1 clients that ask again and again, keep what they get, and leave when they are told.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -215,4 +216,9 @@ pub fn percentile(times: impl IntoIterator<Item = Duration>, percent: usize) -> 
     let mut times: Vec<Duration> = times.into_iter().collect();
     times.sort_unstable();
     times[(times.len() * percent).div_ceil(100).max(1) - 1]
+}
+
+/// Tells a figure, past the capture of the test.
+pub fn tell(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("written");
 }

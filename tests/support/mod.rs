@@ -114,6 +114,31 @@ impl Gateway {
             .unwrap_or_default()
     }
 
+    /// The sum of a family's samples that have all of these labels, such as `class="batch"`.
+    pub fn sum(&self, family: &str, labels: &[&str]) -> f64 {
+        let text = self.admin_get("/metrics");
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(family)?;
+            let (own, value) = rest.rsplit_once(' ')?;
+            let is_own = own.is_empty() || own.starts_with('{');
+            (is_own && labels.iter().all(|label| own.contains(label))).then(|| value.parse::<f64>().ok())?
+        });
+        values.sum()
+    }
+
+    /// Waits until nothing of any request is left, neither open nor waiting.
+    pub fn until_idle(&self) {
+        for family in [
+            "millstream_streams_active",
+            "millstream_streams",
+            "millstream_target_streams",
+            "millstream_target_waiting",
+        ] {
+            assert!(self.admin_get("/metrics").contains(family));
+            self.until(&format!("{family} is 0"), |gateway| gateway.sum(family, &[]) == 0.0);
+        }
+    }
+
     /// Asks `met` again and again until it is true: for what has no other sign. Bounded.
     pub fn until(&self, what: &str, mut met: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);

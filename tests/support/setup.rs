@@ -9,6 +9,9 @@ use super::upstream::{Http, Upstream};
 /// What upstreams are sent.
 pub const UPSTREAM_KEY: &str = "sk-upstream-canary-0123456789";
 
+/// For gateways that thousands of requests go through: a line about each would be nobody's business.
+pub const QUIET: &str = "[log]\nfilter = \"warn\"\naccess = false";
+
 /// A configuration in the making. One worker, whatever the machine.
 pub struct Setup {
     server: String,

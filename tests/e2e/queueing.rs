@@ -1,0 +1,288 @@
+//! Waiting for a place at a target whose streams are bounded: who goes first, who leaves, and who waits too long.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::Gateway;
+use crate::support::client::{Client, Leave, Reader};
+use crate::support::crowd::{self, Asked, Member, Script, draw};
+use crate::support::load::{Got, Load, percentile, tell};
+use crate::support::setup::{CHAT, CHAT_PATH, DONE, QUIET, Setup, token};
+use crate::support::upstream::{Exchange, Http, Upstream};
+
+/// Streams that the upstream bears at once.
+const PLACES: usize = 20;
+
+/// An answer: the first token, and each other, which are not as far apart in every answer: or all of them would end
+/// in step.
+const FIRST: Duration = Duration::from_millis(20);
+const GAP: Duration = Duration::from_millis(10);
+const GAP_SPREAD_MICROS: u64 = 40_000;
+
+/// Requests of each class, and from one interactive request to the next.
+const BATCH: u64 = 2_200;
+const INTERACTIVE: u64 = 500;
+const EVERY: Duration = Duration::from_millis(20);
+
+const WAIT_P99: Duration = Duration::from_millis(100);
+
+/// Clients that leave the queue.
+const LEAVING: usize = 1_000;
+
+/// In which places that are left are free: a bound for tests that hang, not a figure.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+fn well(asked: &Asked) -> Script {
+    let spread = Duration::from_micros(draw(5, asked.mark) % GAP_SPREAD_MICROS);
+    crowd::good(asked, FIRST, GAP + spread)
+}
+
+fn waiting(gateway: &Gateway, class: &str) -> f64 {
+    gateway.sum("millstream_target_waiting", &[&format!("class=\"{class}\"")])
+}
+
+fn queue_ends(gateway: &Gateway, class: &str, outcome: &str) -> f64 {
+    gateway.metric(&format!("millstream_queue_ends_total{{class=\"{class}\",outcome=\"{outcome}\"}}"))
+}
+
+fn priority(class: &str) -> Vec<(&'static str, String)> {
+    vec![("x-millstream-priority", class.to_owned())]
+}
+
+/// What batch and interactive got, each by its own way of saying which it is.
+fn saturated(setup: Setup, fields: [Vec<(&'static str, String)>; 2]) {
+    let member = Member::start(well);
+    let more = format!("streams_limit = {PLACES}\nqueue_timeout = \"1m\"");
+    let gateway =
+        setup.server("workers = 2\npin = false").tables(QUIET).upstream("up", member.address, &more).start();
+    let [batch, interactive] = fields;
+    let batch = Load { clients: 60, fields: batch, ..Load::new(gateway.address(0), 0..BATCH) };
+    let batch = thread::spawn(move || batch.run());
+    gateway.until("batch saturates the upstream", |gateway| waiting(gateway, "batch") > 20.0);
+    let marks = BATCH..BATCH + INTERACTIVE;
+    let load = Load { every: EVERY, fields: interactive, ..Load::new(gateway.address(0), marks) };
+    let interactive = load.run();
+    let still = waiting(&gateway, "batch");
+    let batch = batch.join().expect("no panic");
+
+    let right = |all: &[Got]| all.iter().all(|got| got.is_right(true));
+    assert!(right(&batch) && right(&interactive), "none fails");
+    let wait = |all: &[Got]| {
+        [50, 99].map(|percent| {
+            percentile(all.iter().map(|got| got.first.expect("right").saturating_sub(FIRST)), percent)
+        })
+    };
+    let [half, most] = wait(&interactive);
+    let [batch_half, batch_most] = wait(&batch);
+    tell(&format!(
+        "wait of interactive p50 {half:?}, p99 {most:?}; of batch {batch_half:?}, {batch_most:?}; {still} of batch \
+         waited at the end, at most {} streams",
+        member.open_max()
+    ));
+    assert!(still > 20.0, "batch has saturated the upstream all the time: {still}");
+    assert!(most < WAIT_P99, "{most:?}");
+    assert!(member.open_max() <= PLACES, "{}", member.open_max());
+    assert_eq!(queue_ends(&gateway, "batch", "timeout") + queue_ends(&gateway, "batch", "full"), 0.0);
+    gateway.until_idle();
+}
+
+#[test]
+fn interactive_requests_hardly_wait_while_batch_saturates_an_upstream_by_header() {
+    saturated(Setup::new(), [priority("batch"), Vec::new()]);
+}
+
+#[test]
+fn interactive_requests_hardly_wait_while_batch_saturates_an_upstream_by_key() {
+    let keys = "[[keys]]\nname = \"people\"\nkey_env = \"PEOPLE\"\n\
+                [[keys]]\nname = \"nightly\"\nkey_env = \"NIGHTLY\"\npriority = \"batch\"";
+    let key = |name: &str| format!("sk-millstream-{name}-0123456789");
+    let setup = Setup::new().tables(keys).env("PEOPLE", &key("people")).env("NIGHTLY", &key("nightly"));
+    let field = |name| vec![("authorization", format!("Bearer {}", key(name)))];
+    saturated(setup, [field("nightly"), field("people")]);
+}
+
+#[test]
+fn a_key_of_batch_can_not_put_itself_before_others() {
+    let upstream = Upstream::start(Http::One);
+    let gateway = Setup::new()
+        .tables("[[keys]]\nname = \"nightly\"\nkey_env = \"NIGHTLY\"\npriority = \"batch\"")
+        .env("NIGHTLY", "sk-millstream-nightly-0123456789")
+        .upstream("up", upstream.address(), "")
+        .start();
+    let mut client = Client::connect(gateway.address(0));
+    for (class, status) in [("interactive", 403), ("urgent", 400)] {
+        let fields = [
+            ("content-type", "application/json"),
+            ("authorization", "Bearer sk-millstream-nightly-0123456789"),
+            ("x-millstream-priority", class),
+        ];
+        client.ask("POST", CHAT_PATH, &fields, CHAT.as_bytes());
+        assert_eq!(client.answer().0.status(), status, "{class}");
+    }
+    assert!(upstream.is_unasked());
+}
+
+// ------------------------------------------------------------------------------------------- the queue itself
+
+/// A gateway before one upstream with one place, which is taken.
+struct Full {
+    gateway: Gateway,
+    upstream: Upstream,
+    holder: Client,
+    held: Exchange,
+}
+
+impl Full {
+    fn start(stream: &str, more: &str) -> Self {
+        let upstream = Upstream::start(Http::One);
+        let gateway = Setup::new()
+            .stream(stream)
+            .tables(QUIET)
+            .upstream("up", upstream.address(), &format!("streams_limit = 1\n{more}"))
+            .start();
+        let mut holder = Client::connect(gateway.address(0));
+        holder.post(CHAT_PATH, CHAT);
+        let mut held = upstream.next();
+        held.begin_events();
+        held.send(token("held"));
+        holder.head();
+        assert_eq!(holder.event(), token("held"));
+        Self { gateway, upstream, holder, held }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.gateway.address(0))
+    }
+
+    fn until_waiting(&self, count: f64) {
+        self.gateway.until(&format!("{count} wait"), |gateway| waiting(gateway, "interactive") == count);
+    }
+
+    /// The place becomes free.
+    fn free(mut self) -> (Gateway, Upstream) {
+        self.held.send(DONE);
+        self.held.end();
+        assert!(self.holder.rest().whole);
+        (self.gateway, self.upstream)
+    }
+}
+
+#[test]
+fn a_thousand_clients_that_leave_the_queue_free_their_places_at_once() {
+    let full = Full::start("", &format!("queue_max = {}", LEAVING + 1));
+    let waiters: Vec<Client> = (0..LEAVING)
+        .map(|_| {
+            let mut client = full.client();
+            client.post(CHAT_PATH, CHAT);
+            client
+        })
+        .collect();
+    full.until_waiting(LEAVING as f64);
+    let mut patient = full.client();
+    patient.post(CHAT_PATH, CHAT);
+    full.until_waiting(LEAVING as f64 + 1.0);
+    let went = Instant::now();
+    for (n, waiter) in waiters.into_iter().enumerate() {
+        Box::new(waiter).leave(if n % 2 == 0 { Leave::Close } else { Leave::Reset });
+    }
+    full.until_waiting(1.0);
+    let took = went.elapsed();
+    tell(&format!("{LEAVING} clients left the queue within {took:?}"));
+    assert!(took < AT_ONCE, "{took:?}");
+    let (gateway, upstream) = full.free();
+    let mut exchange = upstream.next();
+    exchange.begin_events();
+    exchange.send(DONE);
+    exchange.end();
+    assert_eq!(patient.answer().1.text(), DONE, "the next in line is seated");
+    assert!(upstream.is_unasked(), "whoever has left asks nothing");
+    assert_eq!(queue_ends(&gateway, "interactive", "left"), LEAVING as f64);
+    assert_eq!(queue_ends(&gateway, "interactive", "seated"), 1.0);
+    gateway.until_idle();
+}
+
+fn expect_told(head: &crate::support::wire::Head, text: &str) {
+    assert_eq!((head.status(), head.get("retry-after")), (503, Some("1")), "{text}");
+    let body: Value = serde_json::from_str(text).expect("JSON");
+    assert_eq!(body["error"]["code"], "overloaded");
+}
+
+#[test]
+fn whoever_waits_too_long_is_told_to_come_back() {
+    let full = Full::start("early_head_after = \"off\"", "queue_timeout = \"200ms\"");
+    let mut client = full.client();
+    let began = Instant::now();
+    client.post(CHAT_PATH, CHAT);
+    let (head, rest) = client.answer();
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    expect_told(&head, &rest.text());
+    assert_eq!(queue_ends(&full.gateway, "interactive", "timeout"), 1.0);
+    full.until_waiting(0.0);
+    assert!(full.upstream.is_unasked());
+}
+
+#[test]
+fn whoever_finds_the_queue_full_is_told_at_once() {
+    let full = Full::start("", "queue_max = 1");
+    let mut waiter = full.client();
+    waiter.post(CHAT_PATH, CHAT);
+    full.until_waiting(1.0);
+    let mut client = full.client();
+    client.post(CHAT_PATH, CHAT);
+    let (head, rest) = client.answer();
+    expect_told(&head, &rest.text());
+    assert_eq!(queue_ends(&full.gateway, "interactive", "full"), 1.0);
+    let (_gateway, upstream) = full.free();
+    upstream.next().answer(200, &[], b"{}");
+    assert_eq!(waiter.answer().1.text(), "{}");
+}
+
+#[test]
+fn comments_flow_while_somebody_waits() {
+    let full = Full::start("early_head_after = \"100ms\"\nkeep_alive = \"1s\"", "");
+    let mut client = full.client();
+    client.post(CHAT_PATH, CHAT);
+    let head = client.head();
+    assert_eq!(head.status(), 200);
+    assert!(head.get("content-type").expect("a type").starts_with("text/event-stream"));
+    for _ in 0..2 {
+        assert!(client.event().starts_with(':'), "a comment");
+    }
+    full.until_waiting(1.0);
+    let (_gateway, upstream) = full.free();
+    let mut exchange = upstream.next();
+    exchange.begin_events();
+    exchange.send([&token("a"), DONE].concat());
+    exchange.end();
+    assert_eq!(client.event(), token("a"));
+    assert_eq!(client.event(), DONE);
+    assert!(client.rest().whole);
+}
+
+#[test]
+fn whoever_has_waited_in_vain_goes_to_the_next_tier_even_if_that_has_failed_of_late() {
+    let (first, second) = (Upstream::start(Http::One), Upstream::start(Http::One));
+    let gateway = Setup::new()
+        .tables(
+            "[[routes]]\nmodel = \"*\"\ntargets = [\"up\", \"second\"]\n[retry]\nbudget = 0.0\nbudget_floor = 0",
+        )
+        .upstream("up", first.address(), "streams_limit = 1\nqueue_timeout = \"100ms\"")
+        .upstream("second", second.address(), "")
+        .start();
+    let mut client = Client::connect(gateway.address(0));
+    client.post(CHAT_PATH, CHAT);
+    for upstream in [&first, &second] {
+        upstream.next().answer(500, &[], b"{}");
+    }
+    assert_eq!(client.answer().0.status(), 500);
+    let mut holder = Client::connect(gateway.address(0));
+    holder.post(CHAT_PATH, CHAT);
+    let held = first.next();
+    client.post(CHAT_PATH, CHAT);
+    second.next().answer(200, &[], b"{}");
+    assert_eq!(client.answer().1.text(), "{}");
+    held.answer(200, &[], b"{}");
+    assert_eq!(holder.answer().1.text(), "{}");
+}
