@@ -12,7 +12,7 @@ use crate::accounting::permit::Place;
 use crate::config::OnCancel;
 use crate::reactor::spawn;
 use crate::stream::Rest;
-use crate::telemetry::{CancelDrainOutcome, Direction};
+use crate::telemetry::{CancelDrainOutcome, Direction, EndReason};
 
 /// Whether any answer of a route that says `on_cancel` could be read on.
 pub(super) fn is_possible(worker: &Worker, on_cancel: Option<OnCancel>) -> bool {
@@ -46,8 +46,11 @@ async fn read(worker: Rc<Worker>, trial: Trial, mut rest: Rest, place: Place) {
             }
         }
     };
-    let outcome = timeout(bounds.timeout, reading).await.unwrap_or(CancelDrainOutcome::Bound);
+    let read = timeout(bounds.timeout, reading).await.unwrap_or(CancelDrainOutcome::Bound);
     let end = rest.end();
+    // A break ends an event stream with an event that tells of it, as it would for a client.
+    let is_whole = matches!(end.reason, None | Some(EndReason::Completed));
+    let outcome = if read == CancelDrainOutcome::Whole && !is_whole { CancelDrainOutcome::Broken } else { read };
     worker.recorder.cancel_drain(upstream, outcome);
     let usage = end.usage.unwrap_or_default().beyond(rest.told());
     worker.recorder.tokens_drained(upstream, Direction::Input, usage.prompt_tokens.unwrap_or(0));
