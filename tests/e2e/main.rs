@@ -13,7 +13,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cancel;
 mod chat;
+mod choice;
 mod disconnect;
 mod drain;
 mod faults;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::Gateway;
 use crate::support::client::{Client, Leave, Reader};
 use crate::support::crowd::{self, Asked, Member, Script, draw};
-use crate::support::load::{Got, Load, percentile, tell};
+use crate::support::load::{Fields, Got, Load, always, percentile, tell};
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, QUIET, Setup, token};
 use crate::support::upstream::{Exchange, Http, Upstream};
 
@@ -47,17 +47,12 @@ fn queue_ends(gateway: &Gateway, class: &str, outcome: &str) -> f64 {
     gateway.metric(&format!("millstream_queue_ends_total{{class=\"{class}\",outcome=\"{outcome}\"}}"))
 }
 
-fn priority(class: &str) -> Vec<(&'static str, String)> {
-    vec![("x-millstream-priority", class.to_owned())]
-}
-
 /// What batch and interactive got, each by its own way of saying which it is.
-fn saturated(setup: Setup, fields: [Vec<(&'static str, String)>; 2]) {
+fn saturated(setup: Setup, [batch, interactive]: [Fields; 2]) {
     let member = Member::start(well);
     let more = format!("streams_limit = {PLACES}\nqueue_timeout = \"1m\"");
     let gateway =
         setup.server("workers = 2\npin = false").tables(QUIET).upstream("up", member.address, &more).start();
-    let [batch, interactive] = fields;
     let batch = Load { clients: 60, fields: batch, ..Load::new(gateway.address(0), 0..BATCH) };
     let batch = thread::spawn(move || batch.run());
     gateway.until("batch saturates the upstream", |gateway| waiting(gateway, "batch") > 20.0);
@@ -90,7 +85,7 @@ fn saturated(setup: Setup, fields: [Vec<(&'static str, String)>; 2]) {
 
 #[test]
 fn interactive_requests_hardly_wait_while_batch_saturates_an_upstream_by_header() {
-    saturated(Setup::new(), [priority("batch"), Vec::new()]);
+    saturated(Setup::new(), [always("x-millstream-priority", "batch"), Box::new(|_| Vec::new())]);
 }
 
 #[test]
@@ -99,7 +94,7 @@ fn interactive_requests_hardly_wait_while_batch_saturates_an_upstream_by_key() {
                 [[keys]]\nname = \"nightly\"\nkey_env = \"NIGHTLY\"\npriority = \"batch\"";
     let key = |name: &str| format!("sk-millstream-{name}-0123456789");
     let setup = Setup::new().tables(keys).env("PEOPLE", &key("people")).env("NIGHTLY", &key("nightly"));
-    let field = |name| vec![("authorization", format!("Bearer {}", key(name)))];
+    let field = |name| always("authorization", &format!("Bearer {}", key(name)));
     saturated(setup, [field("nightly"), field("people")]);
 }
 

@@ -12,8 +12,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../e2e/cancel.rs"]
+mod cancel;
 #[path = "../e2e/chat.rs"]
 mod chat;
+#[path = "../e2e/choice.rs"]
+mod choice;
 #[path = "../e2e/disconnect.rs"]
 mod disconnect;
 #[path = "../e2e/drain.rs"]

@@ -30,9 +30,19 @@ pub struct Load {
     /// From one request to the next, as far as there is a client for it.
     pub every: Duration,
     pub streams: bool,
-    pub fields: Vec<(&'static str, String)>,
+    /// Headers of a request.
+    pub fields: Fields,
     /// After how long the client of this mark leaves.
     pub leave: fn(u64) -> Option<Duration>,
+}
+
+/// What a request of some mark has for headers.
+pub type Fields = Box<dyn Fn(u64) -> Vec<(&'static str, String)> + Send + Sync>;
+
+/// The same header in every request.
+pub fn always(name: &'static str, value: &str) -> Fields {
+    let value = value.to_owned();
+    Box::new(move |_| vec![(name, value.clone())])
 }
 
 /// What came of one request.
@@ -74,7 +84,7 @@ impl Load {
             marks,
             every: Duration::ZERO,
             streams: true,
-            fields: Vec::new(),
+            fields: Box::new(|_| Vec::new()),
             leave: |_| None,
         }
     }
@@ -122,7 +132,8 @@ async fn client(load: Arc<Load>, next: Arc<AtomicU64>, start: Instant) -> Vec<Go
         };
         let body = crowd::ask(mark, load.streams);
         let patience = (load.leave)(mark);
-        let exchange = timeout(patience.unwrap_or(HANG), own.exchange(&load.fields, &body, &mut got)).await;
+        let fields = (load.fields)(mark);
+        let exchange = timeout(patience.unwrap_or(HANG), own.exchange(&fields, &body, &mut got)).await;
         got.took = got.began.elapsed();
         match exchange {
             Ok(Some(())) => connection = Some(own),

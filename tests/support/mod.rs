@@ -128,13 +128,13 @@ impl Gateway {
 
     /// Waits until nothing of any request is left, neither open nor waiting.
     pub fn until_idle(&self) {
+        assert!(self.admin_get("/metrics").contains("\nmillstream_target_streams{"));
         for family in [
             "millstream_streams_active",
             "millstream_streams",
             "millstream_target_streams",
             "millstream_target_waiting",
         ] {
-            assert!(self.admin_get("/metrics").contains(family));
             self.until(&format!("{family} is 0"), |gateway| gateway.sum(family, &[]) == 0.0);
         }
     }
