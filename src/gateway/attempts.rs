@@ -106,33 +106,36 @@ impl Attempts {
         if retry.deadline.is_some_and(|deadline| self.call.record.exchange.began().elapsed() >= deadline) {
             return self.denied(target, RetryDecision::DeniedDeadline);
         }
-        if let Next::Ask(aim) = self.plan.next() {
-            // Asking one that is well is what a tier is for. Only the others could be buried by it, and not where
-            // nobody has been asked yet: whoever found no room before an upstream has added nothing to the load.
-            let is_first = self.seen == 0 && failure.error.kind() == Kind::Overloaded;
-            let is_free = aim.is_good || is_first;
-            let paid = if is_free { None } else { Some(self.pay(target)?) };
-            self.decided(target, RetryDecision::Elsewhere);
-            self.worker.recorder.fallback(self.worker.snapshot.table.target(target).upstream);
-            return Some((aim, paid));
+        let mut is_denied = false;
+        // Nobody has been asked yet where there was no room before an upstream: the next is not one more.
+        let is_first = self.seen == 0 && failure.error.kind() == Kind::Overloaded;
+        while let Next::Ask(aim) = self.plan.next() {
+            // Asking one that is well is what a tier is for. Only the others could be buried by it, and where the
+            // budget spares them, somebody who is well may come after them.
+            let paid = if aim.is_good || is_first { None } else { self.pay() };
+            if aim.is_good || is_first || paid.is_some() {
+                self.decided(target, RetryDecision::Elsewhere);
+                self.worker.recorder.fallback(self.worker.snapshot.table.target(target).upstream);
+                return Some((aim, paid));
+            }
+            is_denied = true;
+        }
+        if is_denied {
+            return self.denied(target, RetryDecision::DeniedBudget);
         }
         if failure.onward != Onward::Again || self.repeated >= retry.same_target_max {
             return None;
         }
         self.repeated += 1;
-        let paid = Some(self.pay(target)?);
+        let Some(paid) = self.pay() else { return self.denied(target, RetryDecision::DeniedBudget) };
         sleep(backoff(self.repeated, retry.backoff, retry.backoff_max, self.worker.random())).await;
         let Next::Ask(aim) = self.plan.again(leg, target) else { return None };
         self.decided(target, RetryDecision::SameTarget);
-        Some((aim, paid))
+        Some((aim, Some(paid)))
     }
 
-    fn pay(&self, failed: TargetId) -> Option<Withdrawn> {
-        let paid = self.worker.snapshot.budget.withdraw(self.worker.now());
-        if paid.is_none() {
-            self.decided(failed, RetryDecision::DeniedBudget);
-        }
-        paid
+    fn pay(&self) -> Option<Withdrawn> {
+        self.worker.snapshot.budget.withdraw(self.worker.now())
     }
 
     fn denied(&self, failed: TargetId, decision: RetryDecision) -> Option<Step> {
