@@ -148,3 +148,17 @@ fn before_the_first_token_nothing_is_read_on() {
         assert_eq!(lab.gateway.sum("millstream_cancel_drains_total", &[]), 0.0);
     }
 }
+
+#[test]
+fn what_is_read_on_keeps_its_place_at_a_target_with_a_limit() {
+    let lab = lab(Http::One, "streams_limit = 1");
+    let mut exchange = left(&lab, Leave::Close);
+    let mut waiter = lab.chat(Http::One);
+    lab.gateway.until("it waits", |gateway| gateway.sum("millstream_target_waiting", &[]) == 1.0);
+    assert!(lab.upstream.is_unasked());
+    exchange.send(DONE);
+    exchange.end();
+    lab.upstream.next().answer(200, &[], b"{}");
+    assert_eq!((waiter.head().status(), waiter.rest().text()), (200, "{}".to_owned()));
+    lab.gateway.until_idle();
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::Gateway;
-use crate::support::client::Client;
+use crate::support::client::{Client, Reader};
 use crate::support::crowd::{self, Asked, Member, Script};
 use crate::support::load::{Got, Load, tell};
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, QUIET, Setup};
@@ -435,4 +435,122 @@ fn a_probe_finds_out_that_an_upstream_goes_and_comes_back() {
     assert_eq!((head.status(), head.get("x-millstream-attempts")), (200, Some("1")));
     assert_eq!(rest.text(), crowd::answer(1, true));
     assert!(rest.text().ends_with(DONE));
+}
+
+// ---------------------------------------------------------------------------------------- bounds of repetition
+
+#[test]
+fn no_more_attempts_are_made_than_are_allowed() {
+    let pair = upstreams();
+    let gateway = start(
+        &pair,
+        "[[routes]]\nmodel = \"*\"\ntargets = [\"a\", { upstream = \"a\", model = \"other\" }, \"b\"]\n\
+         [retry]\nattempts_max = 2",
+    );
+    let mut client = chat(&gateway, &[], CHAT);
+    for _ in 0..2 {
+        pair[0].next().answer(500, &[], OK);
+    }
+    let (head, _) = client.answer();
+    assert_eq!((head.status(), head.get("x-millstream-attempts")), (500, Some("2")));
+    assert!(pair[1].is_unasked());
+    assert_eq!(gateway.sum("millstream_retries_total", &["decision=\"denied_attempts\""]), 1.0);
+}
+
+#[test]
+fn after_its_deadline_nobody_else_is_asked() {
+    let pair = upstreams();
+    let gateway = start(
+        &pair,
+        "[[routes]]\nmodel = \"*\"\ntargets = [\"a\", \"b\"]\nfirst_token_timeout = \"300ms\"\n\
+         [retry]\ndeadline = \"100ms\"",
+    );
+    let mut client = chat(&gateway, &[], CHAT);
+    let mut silent = pair[0].next();
+    let (head, rest) = client.answer();
+    assert_eq!((head.status(), head.get("x-millstream-attempts")), (504, Some("1")), "{}", rest.text());
+    silent.until_given_up();
+    assert!(pair[1].is_unasked());
+    assert_eq!(gateway.sum("millstream_retries_total", &["decision=\"denied_deadline\""]), 1.0);
+}
+
+/// What the budget denies is another try at somebody who fails; one who is well may always be asked.
+#[test]
+fn without_a_budget_a_tier_that_is_well_is_still_asked() {
+    let failing = [(); 2].map(|()| Member::start(|_| crowd::failing(500)));
+    let well = Member::start(quick);
+    let gateway = Setup::new()
+        .tables(&format!(
+            "{QUIET}\n[[routes]]\nmodel = \"*\"\ntiers = [[\"a\", \"b\"], [\"c\"]]\n\
+             [retry]\nbudget = 0.0\nbudget_floor = 0\n[health]\nbreaker_open = \"100ms\"\nbreaker_open_max = \"100ms\""
+        ))
+        .upstream("a", failing[0].address, "")
+        .upstream("b", failing[1].address, "")
+        .upstream("c", well.address, "")
+        .start();
+    let load = Load { every: Duration::from_millis(2), ..Load::new(gateway.address(0), 0..500) };
+    expect_right(&load.run());
+    let count = failing.iter().map(Member::count).sum::<usize>();
+    tell(&format!("without a budget {count} requests went to those who fail, of 500"));
+}
+
+#[test]
+fn when_all_are_throttled_the_client_is_told_when_the_first_may_be_asked_again() {
+    let pair = upstreams();
+    let gateway = start(&pair, "[[routes]]\nmodel = \"*\"\ntargets = [\"a\", \"b\"]");
+    let mut client = chat(&gateway, &[], CHAT);
+    pair[0].next().answer(429, &[("retry-after", "70")], OK);
+    pair[1].next().answer(429, &[("retry-after", "40")], OK);
+    let (head, _) = client.answer();
+    assert_eq!((head.status(), head.get("retry-after")), (429, Some("40")), "the last word is passed on");
+    let began = Instant::now();
+    let (head, rest) = {
+        let mut client = chat(&gateway, &[], CHAT);
+        client.answer()
+    };
+    assert_eq!(head.status(), 503, "{}", rest.text());
+    let after: u64 = head.get("retry-after").expect("told").parse().expect("seconds");
+    assert!((38..=40).contains(&after), "{after}");
+    assert!(began.elapsed() < Duration::from_secs(1) && pair[0].is_unasked() && pair[1].is_unasked());
+}
+
+// ------------------------------------------------------------------------------------------------- early heads
+
+#[test]
+fn after_an_early_head_another_target_still_has_its_time() {
+    let pair = upstreams();
+    let gateway = start(
+        &pair,
+        "[[routes]]\nmodel = \"*\"\ntargets = [\"a\", \"b\"]\nearly_head_after = \"100ms\"\n\
+         first_token_timeout = \"600ms\"",
+    );
+    let mut client = chat(&gateway, &[], CHAT);
+    let began = Instant::now();
+    let mut silent = pair[0].next();
+    assert_eq!(client.head().status(), 200);
+    let mut exchange = pair[1].next();
+    silent.until_given_up();
+    // So long that the first one's time and this one's own until then are over together, but not this one's.
+    gateway.until("it has had most of its time", |_| began.elapsed() > Duration::from_millis(1_000));
+    exchange.begin_events();
+    exchange.send(DONE);
+    exchange.end();
+    let rest = client.rest();
+    assert!(rest.whole && rest.text().ends_with(DONE) && !rest.text().contains("error"), "{}", rest.text());
+}
+
+#[test]
+fn after_an_early_head_a_failure_of_all_is_an_event() {
+    let pair = upstreams();
+    let gateway = start(
+        &pair,
+        "[[routes]]\nmodel = \"*\"\ntargets = [\"a\", \"b\"]\nearly_head_after = \"100ms\"\n[retry]\nsame_target_max = 0",
+    );
+    let mut client = chat(&gateway, &[], CHAT);
+    let (first, head) = (pair[0].next(), client.head());
+    assert_eq!(head.status(), 200);
+    first.answer(500, &[], OK);
+    pair[1].next().answer(503, &[], br#"{"error":{"message":"busy","type":"server_error","code":null}}"#);
+    let rest = client.rest();
+    assert!(rest.whole && rest.text().contains("\"error\""), "{}", rest.text());
 }

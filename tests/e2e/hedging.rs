@@ -1,13 +1,14 @@
 //! A second target beside a slow first: what clients gain, what upstreams pay, and how soon the loser is free.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::client::Client;
+use crate::support::Gateway;
+use crate::support::client::{Client, Leave, Reader};
 use crate::support::crowd::{self, Asked, Ended, Member, Script, chosen, draw};
 use crate::support::load::{Got, Load, percentile, tell};
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, QUIET, Setup};
-use crate::support::upstream::{Http, Upstream};
+use crate::support::upstream::{Exchange, Http, Upstream};
 
 const REQUESTS: u64 = 3_000;
 
@@ -21,6 +22,8 @@ const FIRST_SPREAD_MICROS: u64 = 50_000;
 
 const FIRST_TOKEN_P99: Duration = Duration::from_millis(400);
 const EXTRA_MAX: f64 = 0.08;
+/// A bound for tests that hang.
+const BOUND: Duration = Duration::from_secs(1);
 const LOSER_P99: Duration = Duration::from_millis(50);
 
 fn sometimes_late(seed: u64) -> impl Fn(&Asked) -> Script + Send + Sync + 'static {
@@ -178,4 +181,59 @@ fn a_second_that_fails_does_not_take_the_first_along() {
     assert_eq!((head.status(), rest.text().as_str()), (200, DONE));
     assert_eq!(head.get("x-millstream-upstream"), Some("first"));
     assert_eq!(head.get("x-millstream-attempts"), Some("2"));
+}
+
+/// Two targets of which the second is asked beside the first, which is silent; and the client that waits.
+fn both_asked(http: Http) -> ([Upstream; 2], Gateway, Client, [Exchange; 2]) {
+    let pair = [http, http].map(Upstream::start);
+    let more = if http == Http::Two { "protocol = \"http2\"" } else { "" };
+    let gateway = Setup::new()
+        .tables(
+            "[[routes]]\nmodel = \"*\"\ntargets = [\"first\", \"second\"]\n\
+             hedge = { after = \"50ms\", share_max = 1.0 }",
+        )
+        .upstream("first", pair[0].address(), more)
+        .upstream("second", pair[1].address(), more)
+        .start();
+    let mut client = Client::connect(gateway.address(0));
+    client.post(CHAT_PATH, CHAT);
+    let exchanges = pair.each_ref().map(Upstream::next);
+    (pair, gateway, client, exchanges)
+}
+
+#[test]
+fn the_loser_is_cancelled_over_both_protocols_whichever_it_is() {
+    for http in [Http::One, Http::Two] {
+        for winner in [0, 1] {
+            let (pair, gateway, mut client, exchanges) = both_asked(http);
+            let [first, second] = exchanges;
+            let (mut wins, mut loses) = if winner == 0 { (first, second) } else { (second, first) };
+            let began = Instant::now();
+            wins.begin_events();
+            wins.send(DONE);
+            wins.end();
+            let took = loses.until_given_up().saturating_duration_since(began);
+            assert!(took < BOUND, "{took:?}");
+            let (head, rest) = client.answer();
+            assert_eq!(rest.text(), DONE);
+            assert_eq!(head.get("x-millstream-upstream"), Some(["first", "second"][winner]));
+            gateway.until_idle();
+            assert!(pair.iter().all(Upstream::is_unasked));
+            let lost = gateway.sum("millstream_attempts_total", &["outcome=\"hedge_lost\""]);
+            assert_eq!(lost, 1.0, "a loser is no failure");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_takes_both_along() {
+    for http in [Http::One, Http::Two] {
+        let (_pair, gateway, client, exchanges) = both_asked(http);
+        Box::new(client).leave(Leave::Close);
+        for mut exchange in exchanges {
+            exchange.until_given_up();
+        }
+        gateway.until_idle();
+        assert_eq!(gateway.sum("millstream_attempts_total", &["outcome=\"abandoned\""]), 2.0);
+    }
 }

@@ -281,3 +281,34 @@ fn whoever_has_waited_in_vain_goes_to_the_next_tier_even_if_that_has_failed_of_l
     held.answer(200, &[], b"{}");
     assert_eq!(holder.answer().1.text(), "{}");
 }
+
+/// One key that keeps a hundred waiting does not keep another from its turn.
+#[test]
+fn keys_take_turns_in_the_queue() {
+    const KEYS: [&str; 2] = ["sk-millstream-many-0123456789", "sk-millstream-few-0123456789"];
+    let member = Member::start(well);
+    let gateway = Setup::new()
+        .env("MANY", KEYS[0])
+        .env("FEW", KEYS[1])
+        .tables(&format!(
+            "{QUIET}\n[[keys]]\nname = \"many\"\nkey_env = \"MANY\"\n[[keys]]\nname = \"few\"\nkey_env = \"FEW\""
+        ))
+        .upstream("up", member.address, "streams_limit = 5")
+        .start();
+    let load = |key: &str, marks| {
+        let fields = always("authorization", &format!("Bearer {key}"));
+        Load { fields, ..Load::new(gateway.address(0), marks) }
+    };
+    let many = Load { clients: 100, ..load(KEYS[0], 0..400) };
+    let many = thread::spawn(move || many.run());
+    gateway.until("many wait", |gateway| waiting(gateway, "interactive") > 50.0);
+    let few = Load { clients: 1, ..load(KEYS[1], 1_000..1_030) }.run();
+    assert!(waiting(&gateway, "interactive") > 10.0, "many wait all the time");
+    let many = many.join().expect("no panic");
+    assert!(many.iter().chain(&few).all(|got| got.is_right(true)), "none fails");
+    let [few, many] = [&few, &many].map(|all| percentile(all.iter().filter_map(|got| got.first), 50));
+    tell(&format!(
+        "first token, p50: {few:?} of the key with one request at once, {many:?} of that with a hundred"
+    ));
+    assert!(few * 4 < many, "{few:?} {many:?}");
+}

@@ -143,7 +143,7 @@ const VAIN: u64 = 2_000;
 const OPENED: Duration = Duration::from_secs(1);
 
 /// In which somebody is told that nobody is there.
-const FAIL_FAST: Duration = Duration::from_millis(100);
+const FAIL_FAST: Duration = Duration::from_millis(250);
 
 fn all_ill(ill: Ill) {
     let is_well = Arc::new(AtomicBool::new(false));
