@@ -242,7 +242,7 @@ impl Attempts {
             self.worker.recorder.hedge(HedgeDecision::Denied);
         }
         if !is_allowed {
-            self.plan.leave(aim.trial.target());
+            self.plan.leave(&aim);
             return None;
         }
         Some(aim)

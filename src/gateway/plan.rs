@@ -55,13 +55,16 @@ pub(super) struct Plan {
     worker: Rc<Worker>,
     call: Rc<Call>,
     legs: Vec<Rc<Leg>>,
-    tried: RefCell<Vec<TargetId>>,
+    tried: RefCell<Vec<Tried>>,
     /// Where requests wait for a target.
     class: Class,
     /// Upstreams that the client's key and its choice leave; `None`: all.
     allowed: Option<Vec<UpstreamId>>,
     affinity: Option<u64>,
 }
+
+/// What is not asked again: a target, and the model's name that it was asked with where it has none of its own.
+type Tried = (TargetId, Option<u64>);
 
 /// A target that may be asked.
 struct Open<'a> {
@@ -145,7 +148,7 @@ impl Plan {
         for leg in &self.legs {
             for tier in &leg.route.tiers {
                 if let Some(aim) = self.of_tier(leg, tier, &mut until) {
-                    self.tried.borrow_mut().push(aim.trial.target());
+                    self.tried.borrow_mut().push(self.as_tried(leg, aim.trial.target()));
                     return Next::Ask(aim);
                 }
             }
@@ -154,8 +157,9 @@ impl Plan {
     }
 
     /// The target that came last was not asked after all, and may be later.
-    pub(super) fn leave(&self, target: TargetId) {
-        self.tried.borrow_mut().retain(|tried| *tried != target);
+    pub(super) fn leave(&self, aim: &Aim) {
+        let left = self.as_tried(&aim.leg, aim.trial.target());
+        self.tried.borrow_mut().retain(|tried| *tried != left);
     }
 
     /// The same target once more, unless it is to be left alone now.
@@ -177,6 +181,11 @@ impl Plan {
         true
     }
 
+    fn as_tried(&self, leg: &Leg, target: TargetId) -> Tried {
+        let has_name = self.worker.snapshot.table.target(target).model.is_some();
+        (target, (!has_name).then_some(leg.hash))
+    }
+
     fn choices<'a>(&'a self, leg: &'a Leg) -> impl Iterator<Item = &'a Choice> {
         leg.route.tiers.iter().flatten().filter(|choice| self.allows(choice.target))
     }
@@ -191,7 +200,7 @@ impl Plan {
         let (board, now) = (&self.worker.snapshot.board, self.worker.now());
         let mut open = Vec::with_capacity(tier.len());
         for choice in tier {
-            if self.tried.borrow().contains(&choice.target) || !self.allows(choice.target) {
+            if self.tried.borrow().contains(&self.as_tried(leg, choice.target)) || !self.allows(choice.target) {
                 continue;
             }
             match board.peek(choice.target, leg.hash, now) {
