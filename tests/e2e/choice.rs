@@ -554,3 +554,36 @@ fn after_an_early_head_a_failure_of_all_is_an_event() {
     let rest = client.rest();
     assert!(rest.whole && rest.text().contains("\"error\""), "{}", rest.text());
 }
+
+/// Whoever sends the client's name of the model on is another target for another name.
+#[test]
+fn one_upstream_is_asked_for_each_model_of_a_list() {
+    let pair = upstreams();
+    let gateway = start(&pair, "[[routes]]\nmodel = \"*\"\ntargets = [\"a\"]");
+    for status in [429, 500] {
+        let client = chat(&gateway, &[], r#"{"models":["x","y"]}"#);
+        let exchange = pair[0].next();
+        assert_eq!(exchange.text(), r#"{"model":"x"}"#);
+        exchange.answer(status, &[], OK);
+        let exchange = pair[0].next();
+        assert_eq!(exchange.text(), r#"{"model":"y"}"#);
+        let head = answer(exchange, client);
+        assert_eq!(head.get("x-millstream-attempts"), Some("2"));
+        gateway.until("x is asked again", |gateway| {
+            gateway.sum("millstream_target_state", &["state=\"throttled\""]) == 0.0
+        });
+    }
+}
+
+#[test]
+fn the_larger_model_may_be_the_same_upstreams() {
+    let pair = upstreams();
+    let tables = "[[routes]]\nmodel = \"m\"\ntargets = [\"a\"]\nlarger = \"m-long\"\n\
+                  [[routes]]\nmodel = \"m-long\"\ntargets = [\"a\"]";
+    let gateway = start(&pair, tables);
+    let client = chat(&gateway, &[], r#"{"model":"m"}"#);
+    pair[0].next().answer(400, &[], TOO_LONG);
+    let exchange = pair[0].next();
+    assert_eq!(exchange.text(), r#"{"model":"m-long"}"#);
+    answer(exchange, client);
+}

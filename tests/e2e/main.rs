@@ -19,6 +19,7 @@ mod choice;
 mod disconnect;
 mod drain;
 mod faults;
+mod health;
 mod hedging;
 mod limits;
 mod pool;

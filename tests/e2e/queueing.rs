@@ -257,6 +257,33 @@ fn comments_flow_while_somebody_waits() {
 }
 
 #[test]
+fn a_client_that_has_an_early_head_leaves_the_queue_as_well() {
+    let full = Full::start("early_head_after = \"100ms\"", "");
+    let mut client = full.client();
+    client.post(CHAT_PATH, CHAT);
+    assert_eq!(client.head().status(), 200);
+    full.until_waiting(1.0);
+    Box::new(client).leave(Leave::Close);
+    full.until_waiting(0.0);
+    let (gateway, upstream) = full.free();
+    gateway.until_idle();
+    assert!(upstream.is_unasked());
+}
+
+#[test]
+fn whoever_waits_when_the_gateway_stops_is_told() {
+    let full = Full::start("early_head_after = \"off\"", "\n[drain]\ndelay = \"0s\"\ntimeout = \"300ms\"");
+    let mut client = full.client();
+    client.post(CHAT_PATH, CHAT);
+    full.until_waiting(1.0);
+    full.gateway.signal("TERM");
+    let (head, rest) = client.answer();
+    assert_eq!(head.status(), 503, "{}", rest.text());
+    assert!(full.gateway.wait().success());
+    assert!(full.upstream.is_unasked());
+}
+
+#[test]
 fn whoever_has_waited_in_vain_goes_to_the_next_tier_even_if_that_has_failed_of_late() {
     let (first, second) = (Upstream::start(Http::One), Upstream::start(Http::One));
     let gateway = Setup::new()

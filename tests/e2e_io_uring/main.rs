@@ -24,6 +24,8 @@ mod disconnect;
 mod drain;
 #[path = "../e2e/faults.rs"]
 mod faults;
+#[path = "../e2e/health.rs"]
+mod health;
 #[path = "../e2e/hedging.rs"]
 mod hedging;
 #[path = "../e2e/limits.rs"]
