@@ -1,7 +1,7 @@
 //! The edits that a JSON request may need, made in place: every other byte goes on as the client wrote it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub struct Changes<'a> {
 
 /// `body` with `changes` made; `fields` must come from a scan of the same `body`. A list of models is ours to go
 /// through, so it goes no further. Without an edit the same memory is returned.
-pub fn edit(body: &Bytes, fields: &Fields, changes: Changes<'_>) -> Bytes {
+pub fn edit(body: &Bytes, fields: &Fields, changes: &Changes<'_>) -> Bytes {
     let mut splices = Vec::new();
     let mut first = Vec::new();
     match (&fields.model, &fields.models) {
@@ -71,11 +71,21 @@ fn lacking(body: &[u8], defaults: &[(&str, &str)]) -> Vec<String> {
     if defaults.is_empty() {
         return Vec::new();
     }
-    let members: HashMap<Cow<'_, str>, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
-    let has_length = LENGTHS.iter().any(|name| members.contains_key(*name));
-    let is_lacking = |name: &str| !members.contains_key(name) && !(has_length && LENGTHS.contains(&name));
-    let lacking = defaults.iter().copied().filter(|(name, _)| is_lacking(name));
+    let names = names(body);
+    let has_length = LENGTHS.iter().any(|name| names.contains(*name));
+    let has = |name: &str| names.contains(name) || has_length && LENGTHS.contains(&name);
+    let lacking = defaults.iter().copied().filter(|(name, _)| !has(name));
     lacking.map(|(name, json)| format!("{}:{json}", quoted(name))).collect()
+}
+
+/// The names at the top level of `body`, which was scanned before.
+fn names(body: &[u8]) -> HashSet<Cow<'_, str>> {
+    #[expect(
+        clippy::zero_sized_map_values,
+        reason = "what serde reads an object into; its values are of no interest"
+    )]
+    let members: HashMap<Cow<'_, str>, IgnoredAny> = serde_json::from_slice(body).unwrap_or_default();
+    members.into_keys().collect()
 }
 
 /// The member whose value stands at `value`, with one of the commas around it.
@@ -156,7 +166,7 @@ mod tests {
     fn edited(body: &str, rename: Option<&str>, include_usage: bool) -> String {
         let fields = scan(body.as_bytes()).expect(body);
         let changes = Changes { model: rename, include_usage, defaults: Vec::new() };
-        let edited = edit(&Bytes::copy_from_slice(body.as_bytes()), &fields, changes);
+        let edited = edit(&Bytes::copy_from_slice(body.as_bytes()), &fields, &changes);
         String::from_utf8(edited.to_vec()).expect("UTF-8")
     }
 
@@ -200,7 +210,7 @@ mod tests {
         ] {
             let fields = scan(body.as_bytes()).expect(body);
             let changes = Changes { defaults: defaults.clone(), ..Changes::default() };
-            assert_eq!(edit(&Bytes::copy_from_slice(body.as_bytes()), &fields, changes), expected);
+            assert_eq!(edit(&Bytes::copy_from_slice(body.as_bytes()), &fields, &changes), expected);
         }
     }
 
@@ -255,7 +265,7 @@ mod tests {
         let body = Bytes::from_static(br#"{"model":"a"}"#);
         let fields = scan(&body).expect("valid");
         assert_eq!(
-            edit(&body, &fields, Changes { model: Some("a"), ..Changes::default() }).as_ptr(),
+            edit(&body, &fields, &Changes { model: Some("a"), ..Changes::default() }).as_ptr(),
             body.as_ptr()
         );
     }

@@ -146,10 +146,10 @@ struct Object<'a> {
     #[serde(borrow)]
     message: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    innererror: Option<Box<Object<'a>>>,
+    innererror: Option<Box<Self>>,
     /// Where the Responses API has it.
     #[serde(borrow)]
-    response: Option<Box<Object<'a>>>,
+    response: Option<Box<Self>>,
 }
 
 #[derive(Deserialize)]

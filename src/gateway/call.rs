@@ -109,7 +109,7 @@ impl Call {
     pub(super) fn body(&self, mut changes: Changes<'_>) -> Bytes {
         changes.include_usage &= self.adds_usage();
         match &self.content {
-            Content::Json(bytes, fields) => edit::edit(bytes, fields, changes),
+            Content::Json(bytes, fields) => edit::edit(bytes, fields, &changes),
             Content::Form(bytes, form) => match changes.model {
                 Some(model) => form::rename(bytes, form, model),
                 None => bytes.clone(),

@@ -22,7 +22,8 @@ pub(super) fn is_possible(worker: &Worker, on_cancel: Option<OnCancel>) -> bool 
 /// Reads `rest` to its end if the route or its upstream wants that; the target counts it as open until then.
 pub(super) fn begin(worker: &Rc<Worker>, trial: Trial, on_cancel: Option<OnCancel>, rest: Rest) {
     let upstream = trial.upstream();
-    if on_cancel.unwrap_or(worker.snapshot.config.upstreams[upstream.index()].on_cancel) == OnCancel::Abort {
+    let of_upstream = worker.snapshot.config.upstreams[upstream.index()].on_cancel;
+    if on_cancel.unwrap_or(of_upstream) == OnCancel::Abort {
         return;
     }
     let Some(place) = worker.snapshot.drains[upstream.index()].take() else {
