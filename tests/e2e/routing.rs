@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::Gateway;
-use crate::support::client::{Client, Reader, Rest};
+use crate::support::client::{Client, Piece, Reader, Rest};
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, STOP, Setup, token};
 use crate::support::upstream::{Exchange, Http, Upstream, nobody};
 use crate::support::wire::Head;
@@ -341,7 +341,7 @@ fn nothing_is_sent_again_once_something_that_is_no_stream_has_begun() {
             let mut read = Vec::new();
             while read.len() < sent.len() {
                 match client.piece() {
-                    crate::support::client::Piece::Bytes(bytes) => read.extend(bytes),
+                    Piece::Bytes(bytes) => read.extend(bytes),
                     other => panic!("{other:?}"),
                 }
             }
