@@ -330,8 +330,8 @@ fn a_repetition_at_the_only_target_is_no_fallback() {
 
 // ---------------------------------------------------------------------------------------------------- balance
 
-fn three(route: &str) -> ([Member; 3], Gateway) {
-    let members = [(); 3].map(|()| Member::start(quick));
+fn three(rule: fn(&Asked) -> Script, route: &str) -> ([Member; 3], Gateway) {
+    let members = [(); 3].map(|()| Member::start(rule));
     let mut setup = Setup::new().tables(&format!("{QUIET}\n[[routes]]\nmodel = \"*\"\n{route}"));
     for (name, member) in ["a", "b", "c"].into_iter().zip(&members) {
         setup = setup.upstream(name, member.address, "");
@@ -341,12 +341,14 @@ fn three(route: &str) -> ([Member; 3], Gateway) {
 
 #[test]
 fn weights_are_shares() {
+    // So that as many streams are open as there are clients: of few, no shares can be made.
+    let slow = |asked: &Asked| crowd::good(asked, Duration::from_millis(50), Duration::ZERO);
     for balance in ["weighted", "least_streams"] {
         let route = format!(
             "balance = \"{balance}\"\n\
              tiers = [[{{ upstream = \"a\", weight = 5 }}, {{ upstream = \"b\", weight = 3 }}, {{ upstream = \"c\", weight = 2 }}]]"
         );
-        let (members, gateway) = three(&route);
+        let (members, gateway) = three(slow, &route);
         expect_right(&Load { clients: 40, ..Load::new(gateway.address(0), 0..3_000) }.run());
         let counts = members.each_ref().map(Member::count);
         tell(&format!("{balance}: {counts:?} of weights 5, 3 and 2"));
@@ -377,7 +379,8 @@ fn by_session(gateway: &Gateway, marks: std::ops::Range<u64>) -> Load {
 
 #[test]
 fn a_session_stays_with_its_target_while_that_is_there() {
-    let (members, gateway) = three("balance = \"hash\"\nhash_on = \"session\"\ntiers = [[\"a\", \"b\", \"c\"]]");
+    let (members, gateway) =
+        three(quick, "balance = \"hash\"\nhash_on = \"session\"\ntiers = [[\"a\", \"b\", \"c\"]]");
     expect_right(&by_session(&gateway, 0..SESSIONS * 5).run());
     let before = homes(&members, SESSIONS);
     assert!(before.values().all(|homes| homes.len() == 1), "{before:?}");
@@ -531,7 +534,7 @@ fn after_an_early_head_another_target_still_has_its_time() {
     let mut exchange = pair[1].next();
     silent.until_given_up();
     // So long that the first one's time and this one's own until then are over together, but not this one's.
-    gateway.until("it has had most of its time", |_| began.elapsed() > Duration::from_millis(1_000));
+    gateway.until("it has had most of its time", |_| began.elapsed() > Duration::from_secs(1));
     exchange.begin_events();
     exchange.send(DONE);
     exchange.end();

@@ -11,6 +11,7 @@ use crate::support::crowd::{self, Asked, Member, Script, draw};
 use crate::support::load::{Fields, Got, Load, always, percentile, tell};
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, QUIET, Setup, token};
 use crate::support::upstream::{Exchange, Http, Upstream};
+use crate::support::wire::Head;
 
 /// Streams that the upstream bears at once.
 const PLACES: usize = 20;
@@ -22,11 +23,12 @@ const GAP: Duration = Duration::from_millis(10);
 const GAP_SPREAD_MICROS: u64 = 40_000;
 
 /// Requests of each class, and from one interactive request to the next.
-const BATCH: u64 = 2_200;
-const INTERACTIVE: u64 = 500;
-const EVERY: Duration = Duration::from_millis(20);
+const BATCH: u64 = 2_600;
+const INTERACTIVE: u64 = 300;
+const EVERY: Duration = Duration::from_millis(40);
 
-const WAIT_P99: Duration = Duration::from_millis(100);
+/// What 99 % of interactive requests wait at most.
+const WAIT_P99: &str = "le=\"0.1\"";
 
 /// Clients that leave the queue.
 const LEAVING: usize = 1_000;
@@ -77,7 +79,12 @@ fn saturated(setup: Setup, [batch, interactive]: [Fields; 2]) {
         member.open_max()
     ));
     assert!(still > 20.0, "batch has saturated the upstream all the time: {still}");
-    assert!(most < WAIT_P99, "{most:?}");
+    // By the gateway's clock: on a machine that has other things to do, the client's has its own delays in it.
+    let waits = "millstream_queue_wait_seconds";
+    let [all, short] = [("_count", ""), ("_bucket", WAIT_P99)]
+        .map(|(of, bound)| gateway.sum(&format!("{waits}{of}"), &["class=\"interactive\"", bound]));
+    tell(&format!("{short} of {all} interactive requests that waited at all did so for less than 100 ms"));
+    assert!(all > 50.0 && all - short <= INTERACTIVE as f64 / 100.0, "{short} of {all}");
     assert!(member.open_max() <= PLACES, "{}", member.open_max());
     assert_eq!(queue_ends(&gateway, "batch", "timeout") + queue_ends(&gateway, "batch", "full"), 0.0);
     gateway.until_idle();
@@ -198,7 +205,7 @@ fn a_thousand_clients_that_leave_the_queue_free_their_places_at_once() {
     gateway.until_idle();
 }
 
-fn expect_told(head: &crate::support::wire::Head, text: &str) {
+fn expect_told(head: &Head, text: &str) {
     assert_eq!((head.status(), head.get("retry-after")), (503, Some("1")), "{text}");
     let body: Value = serde_json::from_str(text).expect("JSON");
     assert_eq!(body["error"]["code"], "overloaded");

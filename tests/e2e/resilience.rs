@@ -11,19 +11,21 @@ use crate::support::load::{Got, Load, percentile, tell};
 use crate::support::setup::{QUIET, Setup};
 use crate::support::upstream::nobody;
 
-/// Requests in the first seconds, one each millisecond, and after them.
+/// Requests in the first seconds, one each millisecond, and after them, of all and of one balance.
 const EARLY: u64 = 2_000;
-const LATER: u64 = 8_000;
+const LATER: u64 = 2_000;
+const LATER_MANY: u64 = 8_000;
 
 /// From a request to its first token, and from that to each other, where an upstream is well.
 const FIRST: Duration = Duration::from_millis(5);
 const GAP: Duration = Duration::from_millis(2);
 
-/// Until another is asked.
-const FIRST_TOKEN_TIMEOUT: Duration = Duration::from_millis(500);
+/// Until another is asked: so long that a good one is never late, on a machine that has other things to do.
+const FIRST_TOKEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One attempt at a good upstream, on a machine that has other things to do.
-const ATTEMPT: Duration = Duration::from_millis(500);
+/// One attempt at a good upstream there, and how late others are.
+const ATTEMPT: Duration = Duration::from_millis(1_500);
+const LATE: Duration = Duration::from_secs(6);
 
 fn attempts(gateway: &Gateway, upstream: &str, outcome: &str) -> f64 {
     gateway.metric(&format!("millstream_attempts_total{{upstream=\"{upstream}\",outcome=\"{outcome}\"}}"))
@@ -52,7 +54,7 @@ fn two_workers(route: &str) -> Setup {
 // --------------------------------------------------------------------------------------- one of five is well
 
 /// A bad crowd with one that is good, and what it got of each.
-fn one_good_of_five(balance: &str, silent: fn(&Asked) -> Script, streams: bool) -> Duration {
+fn one_good_of_five(balance: &str, silent: fn(&Asked) -> Script, streams: bool, later: u64) -> Duration {
     let (_taken, dead) = nobody();
     let silent = Member::start(silent);
     let erring = Member::start(|asked| {
@@ -64,7 +66,7 @@ fn one_good_of_five(balance: &str, silent: fn(&Asked) -> Script, streams: bool) 
     let route = format!("balance = {balance}\n{tiers}");
     let gateway = two_workers(&route)
         .stream(&format!("first_token_timeout = \"{}ms\"", FIRST_TOKEN_TIMEOUT.as_millis()))
-        .tables("[retry]\nattempt_timeout = \"500ms\"")
+        .tables("[retry]\nattempt_timeout = \"2s\"")
         .upstream("dead", dead, "")
         .upstream("silent", silent.address, "")
         .upstream("erring", erring.address, "")
@@ -75,7 +77,9 @@ fn one_good_of_five(balance: &str, silent: fn(&Asked) -> Script, streams: bool) 
     let early = Load { every: Duration::from_millis(1), streams, ..Load::new(gateway.address(0), 0..EARLY) }.run();
     expect_right(&early, streams);
     let (since, refused) = (Instant::now(), attempts(&gateway, "dead", "unreachable"));
-    let later = Load { streams, ..Load::new(gateway.address(0), EARLY..EARLY + LATER) }.run();
+    let later =
+        Load { every: Duration::from_millis(1), streams, ..Load::new(gateway.address(0), EARLY..EARLY + later) }
+            .run();
     expect_right(&later, streams);
 
     let refused = attempts(&gateway, "dead", "unreachable") - refused;
@@ -96,33 +100,33 @@ fn one_good_of_five(balance: &str, silent: fn(&Asked) -> Script, streams: bool) 
 
 #[test]
 fn with_one_good_of_five_no_request_fails_by_weight() {
-    one_good_of_five("\"weighted\"", |_| crowd::stalling(), true);
+    one_good_of_five("\"weighted\"", |_| crowd::stalling(), true, LATER);
 }
 
 #[test]
 fn with_one_good_of_five_no_request_fails_by_open_streams() {
-    one_good_of_five("\"least_streams\"", |_| crowd::stalling(), true);
+    one_good_of_five("\"least_streams\"", |_| crowd::stalling(), true, LATER);
 }
 
 #[test]
 fn with_one_good_of_five_no_request_fails_by_two_choices() {
-    one_good_of_five("\"p2c\"", |_| crowd::stalling(), true);
+    one_good_of_five("\"p2c\"", |_| crowd::stalling(), true, LATER_MANY);
 }
 
 #[test]
 fn with_one_good_of_five_no_request_fails_by_hash() {
-    one_good_of_five("\"hash\"\nhash_on = \"prompt\"", |_| crowd::stalling(), true);
+    one_good_of_five("\"hash\"\nhash_on = \"prompt\"", |_| crowd::stalling(), true, LATER);
 }
 
 #[test]
 fn with_one_good_of_five_no_whole_answer_fails() {
-    one_good_of_five("\"p2c\"", |_| crowd::stalling(), false);
+    one_good_of_five("\"p2c\"", |_| crowd::stalling(), false, LATER);
 }
 
 #[test]
 fn a_late_first_token_costs_no_more_than_its_timeout_and_one_attempt() {
-    let late = |asked: &Asked| crowd::good(asked, Duration::from_secs(2), GAP);
-    let longest = one_good_of_five("\"p2c\"", late, true);
+    let late = |asked: &Asked| crowd::good(asked, LATE, GAP);
+    let longest = one_good_of_five("\"p2c\"", late, true, LATER);
     assert!(longest < FIRST_TOKEN_TIMEOUT + ATTEMPT, "{longest:?}");
 }
 

@@ -170,7 +170,7 @@ pub fn chosen(seed: u64, number: u64, share: f64) -> bool {
     (draw(seed, number) >> 11) as f64 / ((1_u64 << 53) as f64) < share
 }
 
-/// A random number that depends on nothing else (SplitMix64).
+/// A random number that depends on nothing else (`SplitMix64`).
 pub fn draw(seed: u64, number: u64) -> u64 {
     let mut mixed = (seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
