@@ -107,8 +107,8 @@ impl Attempts {
             return self.denied(target, RetryDecision::DeniedDeadline);
         }
         let mut is_denied = false;
-        // Nobody has been asked yet where there was no room before an upstream: the next is not one more.
-        let is_first = self.seen == 0 && failure.error.kind() == Kind::Overloaded;
+        // Nobody has been asked yet where the wait before an upstream was in vain: the next is not one more.
+        let is_first = self.seen == 0 && matches!(failure.error.kind(), Kind::Overloaded | Kind::NoTarget);
         while let Next::Ask(aim) = self.plan.next() {
             // Asking one that is well is what a tier is for. Only the others could be buried by it, and where the
             // budget spares them, somebody who is well may come after them.
@@ -195,7 +195,7 @@ impl Attempts {
         if let Some(outcome) = early.await {
             return outcome.inspect(spoken);
         }
-        let Some(second) = self.second(hedges) else { return first.await.inspect(spoken) };
+        let Some(second) = self.second(leg, hedges) else { return first.await.inspect(spoken) };
         let upstreams = [self.call.record.upstream.get(), Some(second.trial.upstream())];
         self.note(&second);
         // On the heap: it is rare, and its state would widen every exchange.
@@ -232,11 +232,13 @@ impl Attempts {
         })
     }
 
-    /// Somebody who is well and has room, if the route's share of second attempts allows it. Whoever is not asked stays
-    /// there for when the first has failed.
-    fn second(&self, hedges: &Hedges) -> Option<Aim> {
+    /// Somebody of the same route who is well and has room, if the route's share of second attempts allows it. Whoever is
+    /// not asked stays there for when the first has failed.
+    fn second(&self, leg: &Leg, hedges: &Hedges) -> Option<Aim> {
         let Next::Ask(aim) = self.plan.next() else { return None };
-        let is_fit = aim.is_good && aim.trial.awaited_gate().is_none();
+        // The client's next model is for when this one can't be had, not for when it is slow.
+        let is_own = std::ptr::eq(&raw const *aim.leg, leg);
+        let is_fit = is_own && aim.is_good && aim.trial.awaited_gate().is_none();
         let is_allowed = is_fit && hedges.allow();
         if is_fit && !is_allowed {
             self.worker.recorder.hedge(HedgeDecision::Denied);

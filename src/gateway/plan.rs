@@ -97,6 +97,23 @@ impl Leg {
     }
 }
 
+impl Aim {
+    /// After a wait, in which the target may have failed: whether it may still be asked.
+    pub(super) fn is_still_let_in(&mut self, worker: &Worker) -> bool {
+        let pass = self.trial.pass();
+        if pass.is_probe() {
+            return true;
+        }
+        match worker.snapshot.board.admit(pass.target(), self.leg.hash, worker.now()) {
+            Admission::Shut { .. } => false,
+            Admission::Free(pass) | Admission::Probe(pass) => {
+                self.trial.renew(pass);
+                true
+            }
+        }
+    }
+}
+
 impl Plan {
     /// The routes of `call`'s models.
     ///

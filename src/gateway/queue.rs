@@ -48,23 +48,26 @@ pub(super) async fn wait(
     let upstream = &worker.snapshot.config.upstreams[aim.trial.upstream().index()];
     let patience = upstream.gate.map_or(Duration::ZERO, |gate| gate.queue_timeout);
     let (_, overall) = deadlines(call, &aim.leg, began);
-    let detail = match gate.enter(class, call.principal.key()) {
-        Err(_) => {
-            wait.end = QueueOutcome::Full;
-            "the queue before the upstream is full"
-        }
-        Ok(entering) => match timeout_at((began + patience).min(overall), entering).await {
-            Ok(seat) => {
-                wait.end = QueueOutcome::Seated;
-                aim.trial.seated(seat);
+    let seat = match gate.enter(class, call.principal.key()) {
+        Err(_) => Err((QueueOutcome::Full, "the queue before the upstream is full")),
+        Ok(entering) => timeout_at((began + patience).min(overall), entering)
+            .await
+            .map_err(|_| (QueueOutcome::Timeout, "no place before the upstream became free in time")),
+    };
+    let (kind, detail) = match seat {
+        Ok(seat) => {
+            wait.end = QueueOutcome::Seated;
+            aim.trial.seated(seat);
+            if aim.is_still_let_in(worker) {
                 return Ok(());
             }
-            Err(_) => {
-                wait.end = QueueOutcome::Timeout;
-                "no place before the upstream became free in time"
-            }
-        },
+            (Kind::NoTarget, "the upstream has failed while the request waited for it")
+        }
+        Err((end, detail)) => {
+            wait.end = end;
+            (Kind::Overloaded, detail)
+        }
     };
-    let error = Error::new(Kind::Overloaded, detail).with_retry_after(RETRY_AFTER);
+    let error = Error::new(kind, detail).with_retry_after(RETRY_AFTER);
     Err(Box::new(Failure { error, answer: None, onward: Onward::Elsewhere, seen: false }))
 }

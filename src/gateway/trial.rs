@@ -67,6 +67,15 @@ impl Trial {
         self.target
     }
 
+    pub(super) fn pass(&self) -> Pass {
+        self.pass
+    }
+
+    /// The target has let the request in again. The pass before is no probe's, so nobody waits for its result.
+    pub(super) fn renew(&mut self, pass: Pass) {
+        self.pass = pass;
+    }
+
     pub(super) fn upstream(&self) -> UpstreamId {
         self.upstream
     }
