@@ -237,3 +237,29 @@ fn a_client_that_leaves_takes_both_along() {
         assert_eq!(gateway.sum("millstream_attempts_total", &["outcome=\"abandoned\""]), 2.0);
     }
 }
+
+/// The models of a list are for when one can't be had.
+#[test]
+fn the_next_model_of_a_list_is_not_asked_beside_a_slow_one() {
+    let pair = [Http::One, Http::One].map(Upstream::start);
+    let hedge = "hedge = { after = \"50ms\", share_max = 1.0 }";
+    let gateway = Setup::new()
+        .tables(&format!(
+            "[[routes]]\nmodel = \"x\"\ntargets = [\"first\"]\nfirst_token_timeout = \"400ms\"\n{hedge}\n\
+             [[routes]]\nmodel = \"y\"\ntargets = [\"second\"]\n{hedge}"
+        ))
+        .upstream("first", pair[0].address(), "")
+        .upstream("second", pair[1].address(), "")
+        .start();
+    let mut client = Client::connect(gateway.address(0));
+    client.post(CHAT_PATH, r#"{"models":["x","y"],"stream":true}"#);
+    let began = Instant::now();
+    let mut slow = pair[0].next();
+    let mut next = pair[1].next();
+    assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
+    slow.until_given_up();
+    next.begin_events();
+    next.send(DONE);
+    next.end();
+    assert_eq!(client.answer().1.text(), DONE);
+}

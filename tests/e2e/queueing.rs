@@ -290,6 +290,35 @@ fn whoever_waits_when_the_gateway_stops_is_told() {
     assert!(full.upstream.is_unasked());
 }
 
+/// Or each of those who wait would find out for itself.
+#[test]
+fn whoever_waits_for_an_upstream_that_fails_meanwhile_does_not_ask_it() {
+    const WAITING: usize = 50;
+    let health =
+        "same_target_max = 0\n[health]\nbreaker_failures = 2\nbreaker_open = \"1h\"\nbreaker_open_max = \"1h\"";
+    let upstream = Upstream::start(Http::One);
+    let gateway = Setup::new()
+        .tables(&format!("{QUIET}\n[retry]\n{health}"))
+        .upstream("up", upstream.address(), "streams_limit = 1")
+        .start();
+    let ask = || {
+        let mut client = Client::connect(gateway.address(0));
+        client.post(CHAT_PATH, CHAT);
+        client
+    };
+    let mut first = ask();
+    let exchange = upstream.next();
+    let mut waiters: Vec<Client> = (0..WAITING).map(|_| ask()).collect();
+    gateway.until("all wait", |gateway| waiting(gateway, "interactive") == WAITING as f64);
+    exchange.answer(500, &[], b"{}");
+    upstream.next().answer(500, &[], b"{}");
+    assert_eq!(first.answer().0.status(), 500);
+    let told = waiters.iter_mut().map(|waiter| waiter.answer().0.status()).filter(|status| *status == 503).count();
+    assert_eq!(told, WAITING - 1);
+    assert!(upstream.is_unasked());
+    gateway.until_idle();
+}
+
 #[test]
 fn whoever_has_waited_in_vain_goes_to_the_next_tier_even_if_that_has_failed_of_late() {
     let (first, second) = (Upstream::start(Http::One), Upstream::start(Http::One));
