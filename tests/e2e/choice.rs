@@ -129,6 +129,16 @@ fn a_key_whose_quota_is_spent_is_asked_once() {
     assert_eq!(gateway.sum("millstream_target_state", &["key=\"two\"", "state=\"closed\""]), 1.0);
 }
 
+#[test]
+fn a_key_that_is_refused_is_left_alone_and_another_takes_over() {
+    let (member, gateway) = two_keys(|_| crowd::failing(401));
+    let load = Load { every: Duration::from_millis(2), ..Load::new(gateway.address(0), 0..500) };
+    expect_right(&load.run());
+    let first = with_first_key(&member).len();
+    assert!(first < 10, "{first} of 500");
+    assert_eq!(gateway.sum("millstream_target_state", &["key=\"one\"", "state=\"open\""]), 1.0);
+}
+
 // ------------------------------------------------------------------------------------------- what clients say
 
 const TWO_MODELS: &str = "[[routes]]\nmodel = \"x\"\naliases = [\"ex\", \"team/x\"]\ntargets = [\"a\"]\n\
@@ -397,6 +407,28 @@ fn a_session_stays_with_its_target_while_that_is_there() {
             assert_eq!(&after[session], homes, "session {session} had no reason to move");
         }
     }
+}
+
+#[test]
+fn a_target_with_more_than_its_part_passes_sessions_on() {
+    const CLIENTS: usize = 40;
+    // A quarter more than a third of all, and what one cannot be divided by three.
+    const BOUND: usize = 18;
+    let slow = |asked: &Asked| crowd::good(asked, Duration::from_millis(40), Duration::ZERO);
+    let (members, gateway) =
+        three(slow, "balance = \"hash\"\nhash_on = \"session\"\ntiers = [[\"a\", \"b\", \"c\"]]");
+    expect_right(&Load { clients: CLIENTS, ..by_session(&gateway, 0..SESSIONS * 40) }.run());
+    let mut homes = HashMap::<u64, [usize; 3]>::new();
+    for (place, member) in members.iter().enumerate() {
+        for seen in member.seen() {
+            homes.entry(seen.asked.mark % SESSIONS).or_default()[place] += 1;
+        }
+    }
+    let at_home: usize = homes.values().map(|counts| counts.iter().max().expect("three")).sum();
+    let most = members.each_ref().map(Member::open_max);
+    tell(&format!("{at_home} of {} requests at their session's target; at most {most:?} streams", SESSIONS * 40));
+    assert!(at_home as u64 > SESSIONS * 40 * 2 / 3, "{at_home}");
+    assert!(most.into_iter().all(|most| most <= BOUND), "{most:?}");
 }
 
 // ----------------------------------------------------------------------------------------------------- probes

@@ -64,24 +64,30 @@ fn one_request_at_a_time_tries_a_target_that_has_failed() {
 }
 
 #[test]
-fn a_request_that_is_at_fault_says_nothing_when_it_tries_a_target() {
-    let upstream = Upstream::start(Http::One);
+fn what_is_no_word_about_a_target_leaves_it_to_be_tried_again() {
+    const STATUSES: [u16; 6] = [500, 400, 429, 400, 429, 429];
+    let member = Member::start(|asked| match STATUSES.get(usize::try_from(asked.number).expect("few")) {
+        Some(status) => crowd::failing(*status),
+        None => quick(asked),
+    });
     let gateway = Setup::new()
         .tables(
             "[retry]\nsame_target_max = 0\n\
-             [health]\nbreaker_failures = 1\nbreaker_open = \"100ms\"\nbreaker_open_max = \"100ms\"",
+             [health]\nbreaker_failures = 1\nbreaker_open = \"100ms\"\nbreaker_open_max = \"100ms\"\n\
+             throttle = \"100ms\"\nthrottle_max = \"100ms\"",
         )
-        .upstream("up", upstream.address(), "")
+        .upstream("up", member.address, "")
         .start();
-    let mut client = chat(&gateway);
-    upstream.next().answer(500, &[], OK);
-    assert_eq!(client.answer().0.status(), 500);
-    for status in [400, 400, 200] {
-        gateway.until("half_open", |gateway| in_state(gateway, "up", "half_open"));
-        let mut client = chat(&gateway);
-        upstream.next().answer(status, &[], OK);
-        assert_eq!(client.answer().0.status(), status);
-    }
+    let mut told = Vec::new();
+    gateway.until("it is well", |gateway| {
+        let status = chat(gateway).answer().0.status();
+        // While it is left alone.
+        if status != 503 {
+            told.push(status);
+        }
+        status == 200
+    });
+    assert_eq!(told, [&STATUSES[..], &[200]].concat());
     assert!(in_state(&gateway, "up", "closed"));
 }
 
@@ -172,4 +178,24 @@ fn no_more_than_half_of_a_tier_is_left_out() {
     }
     assert!(load.join().expect("no panic").iter().all(|got| got.is_right(true)));
     assert_eq!(most, 1.0, "of 5 at most 1.5 may be left out, and two should be");
+}
+
+#[test]
+fn a_target_that_is_back_gets_its_share_step_by_step() {
+    const PART: Duration = Duration::from_millis(500);
+    const SLOW_START: Duration = Duration::from_secs(3);
+    let (gateway, members) = beside_others(
+        |asked: &Asked| if asked.number < 5 { crowd::failing(500) } else { quick(asked) },
+        "[health]\nbreaker_open = \"100ms\"\nbreaker_open_max = \"100ms\"\nslow_start = \"3s\"",
+    );
+    let load = Load { every: Duration::from_millis(2), ..Load::new(gateway.address(0), 0..3_000) };
+    assert!(load.run().iter().all(|got| got.is_right(true)));
+    let came: Vec<_> = members[0].seen().into_iter().map(|seen| seen.came).collect();
+    let back = came[5];
+    let of_part =
+        |from| came.iter().filter(|came| (from..from + PART).contains(&came.duration_since(back))).count();
+    let parts = [Duration::ZERO, SLOW_START].map(of_part);
+    tell(&format!("{parts:?} requests in the first half second, and in one after the slow start"));
+    assert!(parts[0] * 2 < parts[1], "{parts:?}");
+    assert!(parts[1] > 40, "a third of 250: {parts:?}");
 }
