@@ -154,7 +154,13 @@ impl Trial {
     pub(super) fn ended(self, end: &End) {
         let broke = matches!(
             end.reason,
-            Some(EndReason::UpstreamError | EndReason::UpstreamTruncated | EndReason::IdleTimeout)
+            Some(
+                EndReason::UpstreamError
+                    | EndReason::UpstreamTruncated
+                    | EndReason::IdleTimeout
+                    // It was committed to for its length, and has never come to a token.
+                    | EndReason::FirstTokenTimeout
+            )
         );
         if self.state == State::Committed && broke {
             self.worker.snapshot.board.failed(self.pass, Fault::Aborted, self.worker.now());
