@@ -21,6 +21,7 @@ use crate::routing::health::Fault;
 use crate::routing::table::Target;
 use crate::stream::{Answer, Opening, PhaseGuard, Relay};
 use crate::telemetry::{FailurePhase, Stage};
+use crate::units::TargetId;
 use crate::upstream::{self, Framing, Request, SendError};
 
 /// Where all clocks are off: beyond every timer.
@@ -42,12 +43,15 @@ pub(super) struct Failure {
     /// What the upstream said, to be passed on if nobody has better.
     pub(super) answer: Option<Box<Answered>>,
     pub(super) onward: Onward,
-    /// Whether the upstream may have seen the request.
-    pub(super) seen: bool,
+    /// How many upstreams may have seen the request: two where a second was asked beside the first.
+    pub(super) seen: u32,
+    /// Who has failed, and by which route.
+    pub(super) target: TargetId,
+    pub(super) leg: Rc<Leg>,
 }
 
-/// Who may be asked after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who may be asked after a failure: the less, the more it says of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Onward {
     /// Nobody: it is the request's fault, or there is no time left.
     Nowhere,
@@ -57,6 +61,13 @@ pub(super) enum Onward {
     Elsewhere,
     /// Another target, or the same once more.
     Again,
+}
+
+impl Failure {
+    /// One without an answer.
+    pub(super) fn new(error: Error, leg: &Rc<Leg>, trial: &Trial, onward: Onward, seen: u32) -> Self {
+        Self { error, answer: None, onward, seen, target: trial.target(), leg: Rc::clone(leg) }
+    }
 }
 
 pub(super) type Outcome = Result<Box<Answered>, Box<Failure>>;
@@ -79,7 +90,7 @@ impl Opened {
 ///
 /// # Cancel safety
 /// Dropping the future cancels the attempt: its connection closes or its stream is reset, its place is given back.
-pub(super) async fn run(worker: &Rc<Worker>, call: &Call, leg: &Leg, mut trial: Trial) -> Outcome {
+pub(super) async fn run(worker: &Rc<Worker>, call: &Call, leg: &Rc<Leg>, mut trial: Trial) -> Outcome {
     let asked = Instant::now();
     let (own, overall) = deadlines(call, leg, asked);
     let target = worker.snapshot.table.target(trial.target());
@@ -100,19 +111,19 @@ pub(super) async fn run(worker: &Rc<Worker>, call: &Call, leg: &Leg, mut trial: 
         Ok(Opened { head, relay, opening })
     };
     match timeout_at(own.min(overall), asking).await {
-        Ok(Ok(opened)) if !opened.is_late() => judge(call, opened, trial),
-        Ok(Err(failed)) => Err(Box::new(unsent(failed, &mut trial))),
+        Ok(Ok(opened)) if !opened.is_late() => judge(call, leg, opened, trial),
+        Ok(Err(failed)) => Err(Box::new(unsent(failed, leg, &mut trial))),
         Ok(Ok(_)) | Err(_) => {
             trial.failed(Fault::Late);
             let error = Error::new(Kind::UpstreamTimeout, "the upstream did not answer in time");
             let onward = if Instant::now() < overall { Onward::Elsewhere } else { Onward::Nowhere };
-            Err(Box::new(Failure { error, answer: None, onward, seen: true }))
+            Err(Box::new(Failure::new(error, leg, &trial, onward, 1)))
         }
     }
 }
 
 /// When this attempt, and when the whole exchange has taken too long.
-pub(super) fn deadlines(call: &Call, leg: &Leg, asked: Instant) -> (Instant, Instant) {
+fn deadlines(call: &Call, leg: &Leg, asked: Instant) -> (Instant, Instant) {
     let (clocks, retry) = (&leg.config().clocks, &leg.config().retry);
     let (own, overall) = if call.streams() {
         (clocks.first_token_timeout, clocks.total_timeout)
@@ -120,6 +131,13 @@ pub(super) fn deadlines(call: &Call, leg: &Leg, asked: Instant) -> (Instant, Ins
         (retry.attempt_timeout, [clocks.response_timeout, clocks.total_timeout].into_iter().flatten().min())
     };
     (asked + own.unwrap_or(NEVER), call.record.exchange.began() + overall.unwrap_or(NEVER))
+}
+
+/// Before when an attempt must begin.
+pub(super) fn latest(call: &Call, leg: &Leg) -> Instant {
+    let began = call.record.exchange.began();
+    let (_, overall) = deadlines(call, leg, began);
+    leg.config().retry.deadline.map_or(overall, |deadline| overall.min(began + deadline))
 }
 
 fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target) -> Request {
@@ -169,20 +187,25 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-fn judge(call: &Call, opened: Opened, mut trial: Trial) -> Outcome {
+fn judge(call: &Call, leg: &Rc<Leg>, opened: Opened, mut trial: Trial) -> Outcome {
     let Opened { head, relay, opening } = opened;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         trial.failed(Fault::Broken);
         let error = Error::new(Kind::UpstreamBroken, "the upstream switched protocols unasked");
-        return Err(Box::new(Failure { error, answer: None, onward: Onward::Elsewhere, seen: true }));
+        return Err(Box::new(Failure::new(error, leg, &trial, Onward::Elsewhere, 1)));
     }
     let is_stream = relay.is_stream();
     let (verdict, fault) = match opening {
+        // One of its clocks, which was first seen by a read that came at the last moment.
+        Opening::Broken(error) if error.kind() == Kind::UpstreamTimeout => {
+            trial.failed(Fault::Late);
+            return Err(Box::new(Failure::new(error, leg, &trial, Onward::Elsewhere, 1)));
+        }
         Opening::Broken(source) => {
             trial.failed(Fault::Broken);
             let error = Error::new(Kind::UpstreamBroken, "the upstream broke off before it had said anything");
             let error = error.with_source(source);
-            return Err(Box::new(Failure { error, answer: None, onward: Onward::Again, seen: true }));
+            return Err(Box::new(Failure::new(error, leg, &trial, Onward::Again, 1)));
         }
         Opening::Refused => (verdict::of_event(&relay.held(ERROR_BYTES_MAX)), Fault::FirstEvent),
         Opening::Committed if head.status.is_success() => {
@@ -208,12 +231,13 @@ fn judge(call: &Call, opened: Opened, mut trial: Trial) -> Outcome {
         verdict => trial.refused(verdict),
     }
     let error = Error::new(Kind::UpstreamBroken, format!("the upstream answered {}: {verdict:?}", head.status));
-    let answer = Some(Box::new(Answered { head, relay, trial }));
-    Err(Box::new(Failure { error, answer, onward, seen: true }))
+    let mut failure = Failure::new(error, leg, &trial, onward, 1);
+    failure.answer = Some(Box::new(Answered { head, relay, trial }));
+    Err(Box::new(failure))
 }
 
 /// No answer at all.
-fn unsent(failed: SendError, trial: &mut Trial) -> Failure {
+fn unsent(failed: SendError, leg: &Rc<Leg>, trial: &mut Trial) -> Failure {
     let (kind, detail) = match failed.phase {
         FailurePhase::Cap => (Kind::Overloaded, "the upstream's connections are all in use"),
         FailurePhase::Dns => (Kind::UpstreamUnreachable, "the upstream's name could not be resolved"),
@@ -221,7 +245,7 @@ fn unsent(failed: SendError, trial: &mut Trial) -> Failure {
         FailurePhase::Handshake => (Kind::UpstreamUnreachable, "the handshake with the upstream failed"),
         FailurePhase::Response => (Kind::UpstreamBroken, "the upstream broke off before its answer"),
     };
-    let (seen, cause) = (failed.sent, failed.is_ours());
+    let (seen, cause) = (u32::from(failed.sent), failed.is_ours());
     match failed.phase {
         // Our own bound, or a request that can't be sent to anybody.
         _ if cause => trial.abandoned(),
@@ -231,5 +255,5 @@ fn unsent(failed: SendError, trial: &mut Trial) -> Failure {
     // A name that does not resolve and a certificate that is not trusted are no accidents of a moment.
     let is_lasting = matches!(failed.phase, FailurePhase::Dns | FailurePhase::Handshake);
     let onward = if cause || is_lasting { Onward::Elsewhere } else { Onward::Again };
-    Failure { error: Error::new(kind, detail).with_source(failed), answer: None, onward, seen }
+    Failure::new(Error::new(kind, detail).with_source(failed), leg, trial, onward, seen)
 }

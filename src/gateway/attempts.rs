@@ -56,18 +56,16 @@ impl Attempts {
         }
         let mut step = self.begin()?;
         loop {
-            let (target, leg) = (step.0.trial.target(), Rc::clone(&step.0.leg));
-            let outcome = self.attempt(step).await;
-            let failure = match outcome {
+            let failure = match self.attempt(step).await {
                 Ok(answered) => return Ok(answered),
                 Err(failure) => failure,
             };
-            self.seen += u32::from(failure.seen);
+            self.seen += failure.seen;
             tracing::debug!(
-                request_id = %self.call.record.id, %target, error = %failure.error, onward = ?failure.onward,
-                "attempt failed"
+                request_id = %self.call.record.id, target = %failure.target, error = %failure.error,
+                onward = ?failure.onward, "attempt failed"
             );
-            step = match self.after(&failure, target, &leg).await {
+            step = match self.after(&failure).await {
                 Some(step) => step,
                 None => return failure.answer.ok_or(failure.error),
             };
@@ -88,9 +86,10 @@ impl Attempts {
     }
 
     /// What follows a failure; `None`: nothing.
-    async fn after(&mut self, failure: &Failure, target: TargetId, leg: &Rc<Leg>) -> Option<Step> {
+    async fn after(&mut self, failure: &Failure) -> Option<Step> {
+        let (target, leg) = (failure.target, &failure.leg);
         let retry = leg.config().retry;
-        let may_repeat = !failure.seen || self.call.endpoint.may_be_repeated(&self.call.method);
+        let may_repeat = failure.seen == 0 || self.call.endpoint.may_be_repeated(&self.call.method);
         if failure.onward == Onward::Nowhere || !may_repeat {
             return None;
         }
@@ -103,7 +102,7 @@ impl Attempts {
         if self.seen >= retry.attempts_max {
             return self.denied(target, RetryDecision::DeniedAttempts);
         }
-        if retry.deadline.is_some_and(|deadline| self.call.record.exchange.began().elapsed() >= deadline) {
+        if !self.has_time(leg, Duration::ZERO) {
             return self.denied(target, RetryDecision::DeniedDeadline);
         }
         let mut is_denied = false;
@@ -127,11 +126,20 @@ impl Attempts {
             return None;
         }
         self.repeated += 1;
+        let pause = backoff(self.repeated, retry.backoff, retry.backoff_max, self.worker.random());
+        if !self.has_time(leg, pause) {
+            return self.denied(target, RetryDecision::DeniedDeadline);
+        }
         let Some(paid) = self.pay() else { return self.denied(target, RetryDecision::DeniedBudget) };
-        sleep(backoff(self.repeated, retry.backoff, retry.backoff_max, self.worker.random())).await;
+        sleep(pause).await;
         let Next::Ask(aim) = self.plan.again(leg, target) else { return None };
         self.decided(target, RetryDecision::SameTarget);
         Some((aim, Some(paid)))
+    }
+
+    /// Whether an attempt may begin after `pause`.
+    fn has_time(&self, leg: &Leg, pause: Duration) -> bool {
+        Instant::now() + pause < attempt::latest(&self.call, leg)
     }
 
     fn pay(&self) -> Option<Withdrawn> {
@@ -180,7 +188,7 @@ impl Attempts {
     /// The first that speaks wins; the other is dropped, which cancels it.
     async fn race(
         &self,
-        leg: &Leg,
+        leg: &Rc<Leg>,
         trial: Trial,
         (asked, delay): (Instant, Duration),
         hedges: &Hedges,
@@ -196,30 +204,40 @@ impl Attempts {
             return outcome.inspect(spoken);
         }
         let Some(second) = self.second(leg, hedges) else { return first.await.inspect(spoken) };
-        let upstreams = [self.call.record.upstream.get(), Some(second.trial.upstream())];
+        let record = &self.call.record;
+        let asked_first = (record.route.get(), record.upstream.get());
         self.note(&second);
+        let asked_second = (record.route.get(), record.upstream.get());
         // On the heap: it is rare, and its state would widen every exchange.
         let mut second = Box::pin(attempt::run(&self.worker, &self.call, &second.leg, second.trial));
-        let mut failed = [false; 2];
+        let mut failed = [None, None];
         let (outcome, is_second) = poll_fn(|cx| {
             for which in 0..2 {
                 let polled = match which {
-                    _ if failed[which] => continue,
+                    _ if failed[which].is_some() => continue,
                     0 => first.as_mut().poll(cx),
                     _ => second.as_mut().poll(cx),
                 };
                 match polled {
                     Poll::Pending => {}
+                    Poll::Ready(Ok(answered)) => return Poll::Ready((Ok(answered), which == 1)),
                     // One failure leaves the other to wait for; two are a failure.
-                    Poll::Ready(Err(_)) if !failed[1 - which] => failed[which] = true,
-                    Poll::Ready(outcome) => return Poll::Ready((outcome, which == 1)),
+                    Poll::Ready(Err(failure)) => match failed[1 - which].take() {
+                        None => failed[which] = Some(failure),
+                        Some(other) => {
+                            let (failure, is_others) = one_of(failure, other);
+                            return Poll::Ready((Err(failure), (which == 1) != is_others));
+                        }
+                    },
                 }
             }
             Poll::Pending
         })
         .await;
-        self.call.record.answered.set(outcome.is_ok());
-        self.call.record.upstream.set(upstreams[usize::from(is_second)]);
+        let (route, upstream) = if is_second { asked_second } else { asked_first };
+        record.route.set(route);
+        record.upstream.set(upstream);
+        record.answered.set(outcome.is_ok());
         let is_outrun = outcome.is_ok() && is_second;
         if is_outrun {
             hedges.record_outrun(delay);
@@ -238,7 +256,8 @@ impl Attempts {
         let Next::Ask(aim) = self.plan.next() else { return None };
         // The client's next model is for when this one can't be had, not for when it is slow.
         let is_own = std::ptr::eq(&raw const *aim.leg, leg);
-        let is_fit = is_own && aim.is_good && aim.trial.awaited_gate().is_none();
+        let has_room = aim.trial.awaited_gate().is_none();
+        let is_fit = is_own && aim.is_good && has_room && self.has_time(leg, Duration::ZERO);
         let is_allowed = is_fit && hedges.allow();
         if is_fit && !is_allowed {
             self.worker.recorder.hedge(HedgeDecision::Denied);
@@ -257,4 +276,13 @@ impl Attempts {
         record.attempts.set(record.attempts.get() + 1);
         record.upstream.set(Some(aim.trial.upstream()));
     }
+}
+
+/// Of two failures the one that says more of the request, as if it was the only one; and whether it is `other`.
+fn one_of(failure: Box<Failure>, other: Box<Failure>) -> (Box<Failure>, bool) {
+    let seen = failure.seen + other.seen;
+    let is_other = other.onward < failure.onward;
+    let mut said = if is_other { other } else { failure };
+    said.seen = seen;
+    (said, is_other)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::attempt::{Failure, Onward, deadlines};
+use super::attempt::{Failure, Onward, latest};
 use super::call::Call;
 use super::plan::Aim;
 use super::worker::Worker;
@@ -47,10 +47,10 @@ pub(super) async fn wait(
     let mut wait = Wait { recorder: Rc::clone(&worker.recorder), class, began, end: QueueOutcome::Left };
     let upstream = &worker.snapshot.config.upstreams[aim.trial.upstream().index()];
     let patience = upstream.gate.map_or(Duration::ZERO, |gate| gate.queue_timeout);
-    let (_, overall) = deadlines(call, &aim.leg, began);
+    let until = (began + patience).min(latest(call, &aim.leg));
     let seat = match gate.enter(class, call.principal.key()) {
         Err(_) => Err((QueueOutcome::Full, "the queue before the upstream is full")),
-        Ok(entering) => timeout_at((began + patience).min(overall), entering)
+        Ok(entering) => timeout_at(until, entering)
             .await
             .map_err(|_| (QueueOutcome::Timeout, "no place before the upstream became free in time")),
     };
@@ -69,5 +69,5 @@ pub(super) async fn wait(
         }
     };
     let error = Error::new(kind, detail).with_retry_after(RETRY_AFTER);
-    Err(Box::new(Failure { error, answer: None, onward: Onward::Elsewhere, seen: false }))
+    Err(Box::new(Failure::new(error, &aim.leg, &aim.trial, Onward::Elsewhere, 0)))
 }
