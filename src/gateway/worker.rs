@@ -35,6 +35,13 @@ impl Worker {
         Self { snapshot, pool, recorder, phase, chance }
     }
 
+    /// With random numbers that are the same each time.
+    #[cfg(test)]
+    pub(super) fn seeded(self, seed: u64) -> Self {
+        self.chance.set(seed);
+        self
+    }
+
     /// The time that routing goes by.
     pub fn now(&self) -> Duration {
         self.at(Instant::now())

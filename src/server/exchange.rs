@@ -49,6 +49,14 @@ impl Exchange {
         })
     }
 
+    /// For the tests of rooms above: on a connection of its own, which nobody runs.
+    #[cfg(test)]
+    pub(crate) fn for_tests(recorder: &Rc<crate::telemetry::Recorder>) -> Rc<Self> {
+        use crate::reactor::load::{Load, Loads};
+        let load = Load::new(Loads::new(1), 0);
+        Self::new(&Link::new(Peer::Unix, load.newcomer(), load, Rc::clone(recorder)))
+    }
+
     /// Who asks.
     pub fn peer(&self) -> Peer {
         self.link.peer

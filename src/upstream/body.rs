@@ -47,6 +47,8 @@ enum Kind {
     /// With the cache that its connection came from.
     Http1(Box<Link>, Rc<Cache>),
     Http2(Stream),
+    #[cfg(test)]
+    Scripted(super::script::Rest),
 }
 
 type FrameResult = Option<Result<Frame<Bytes>, BodyError>>;
@@ -65,6 +67,12 @@ impl Body {
             return Self { framing: Framing::Empty, kind: Kind::Ended };
         }
         Self { framing: Framing::H2, kind: Kind::Http2(stream) }
+    }
+
+    /// What `rest` brings, for tests of rooms above.
+    #[cfg(test)]
+    pub(crate) fn scripted(framing: Framing, rest: super::script::Rest) -> Self {
+        Self { framing, kind: Kind::Scripted(rest) }
     }
 
     /// How the end of this body is known.
@@ -88,6 +96,8 @@ impl http_body::Body for Body {
                 let frame = ready!(stream.poll(cx));
                 (frame, stream.is_end())
             }
+            #[cfg(test)]
+            Kind::Scripted(rest) => (ready!(rest.as_mut().poll_frame(cx)), rest.is_end_stream()),
         };
         let last = match &frame {
             Some(Ok(frame)) => ended || frame.is_trailers(),
@@ -112,6 +122,8 @@ impl http_body::Body for Body {
             Kind::Ended => SizeHint::with_exact(0),
             Kind::Http1(link, _) => link.left().map(SizeHint::with_exact).unwrap_or_default(),
             Kind::Http2(stream) => stream.left().map(SizeHint::with_exact).unwrap_or_default(),
+            #[cfg(test)]
+            Kind::Scripted(rest) => rest.size_hint(),
         }
     }
 }

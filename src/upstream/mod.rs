@@ -32,6 +32,8 @@ mod singleton;
 mod wire;
 
 #[cfg(test)]
+pub(crate) mod script;
+#[cfg(test)]
 mod tests;
 
 pub use body::{Body, Framing};

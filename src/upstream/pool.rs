@@ -23,7 +23,12 @@ use crate::units::UpstreamId;
 /// Connections to every upstream, shared by all streams of one core. Lives and dies on its worker; dropping
 /// it closes unused connections, while bodies in flight keep theirs to the end.
 #[derive(Debug)]
-pub struct Pool(Box<[Peer]>);
+pub struct Pool {
+    pub(super) peers: Box<[Peer]>,
+    /// Answers in the place of all peers, and where its failures are counted.
+    #[cfg(test)]
+    pub(super) script: Option<(Rc<dyn super::script::Script>, Rc<Recorder>)>,
+}
 
 impl Pool {
     /// A pool without connections. `caps` and `connectors` are made once per process from the same list of
@@ -57,7 +62,11 @@ impl Pool {
                 }),
             }
         };
-        Rc::new(Self(upstreams.iter().enumerate().map(peer).collect()))
+        Rc::new(Self {
+            peers: upstreams.iter().enumerate().map(peer).collect(),
+            #[cfg(test)]
+            script: None,
+        })
     }
 
     /// Sends `request` with one of the upstream's keys (by position; 0 where it has none) and waits for the head of
@@ -82,7 +91,12 @@ impl Pool {
         key: usize,
         request: &Request,
     ) -> Result<Response<Body>, SendError> {
-        let peer = &self.0[upstream.index()];
+        #[cfg(test)]
+        if let Some((script, recorder)) = &self.script {
+            let answer = script.send(upstream, key, request).await;
+            return answer.inspect_err(|failed| recorder.upstream_failed(upstream, failed.phase));
+        }
+        let peer = &self.peers[upstream.index()];
         let answer = peer.send(key, request).await;
         if let Err(failed) = &answer {
             peer.recorder.upstream_failed(upstream, failed.phase);
@@ -93,7 +107,7 @@ impl Pool {
     /// Closes connections that the peer has closed, that are too old, or unused for too long. Called about
     /// once a second; costs one system call per unused HTTP/1.1 connection.
     pub fn sweep(&self) {
-        for peer in &self.0 {
+        for peer in &self.peers {
             peer.cache.sweep();
             peer.singleton.sweep();
         }
@@ -101,7 +115,7 @@ impl Pool {
 
     /// Closes all unused connections, such as at the start of a drain.
     pub fn close_idle(&self) {
-        for peer in &self.0 {
+        for peer in &self.peers {
             peer.cache.clear();
             peer.singleton.clear();
         }
