@@ -17,6 +17,8 @@ mod queue;
 mod respond;
 mod snapshot;
 mod stack;
+#[cfg(test)]
+mod tests;
 mod trial;
 mod worker;
 
