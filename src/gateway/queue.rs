@@ -47,14 +47,19 @@ pub(super) async fn wait(
     let mut wait = Wait { recorder: Rc::clone(&worker.recorder), class, began, end: QueueOutcome::Left };
     let upstream = &worker.snapshot.config.upstreams[aim.trial.upstream().index()];
     let patience = upstream.gate.map_or(Duration::ZERO, |gate| gate.queue_timeout);
-    let until = (began + patience).min(latest(call, &aim.leg));
+    let latest = latest(call, &aim.leg);
     let seat = match gate.enter(class, call.principal.key()) {
         Err(_) => Err((QueueOutcome::Full, "the queue before the upstream is full")),
-        Ok(entering) => timeout_at(until, entering)
+        Ok(entering) => timeout_at((began + patience).min(latest), entering)
             .await
             .map_err(|_| (QueueOutcome::Timeout, "no place before the upstream became free in time")),
     };
     let (kind, detail) = match seat {
+        // One that comes at the last moment comes too late.
+        Ok(_) if Instant::now() >= latest => {
+            wait.end = QueueOutcome::Timeout;
+            (Kind::Overloaded, "a place before the upstream became free too late")
+        }
         Ok(seat) => {
             wait.end = QueueOutcome::Seated;
             aim.trial.seated(seat);
