@@ -16,5 +16,5 @@ mod script;
 pub use body::{Body, Departure, Rest};
 pub use end::{Abort, End, Usage};
 pub use phase::PhaseGuard;
-pub use relay::{Answer, Opening, Relay, Settings};
+pub use relay::{Answer, Opening, Relay, Settings, Successor, Successors};
 pub use timers::Clocks;

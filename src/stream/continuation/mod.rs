@@ -6,6 +6,8 @@
 
 mod chunk;
 mod event;
+#[cfg(test)]
+pub(in crate::stream) mod model;
 mod seam;
 mod splice;
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub enum Refusal {
     /// It said the end of what was said once more.
     #[error("the target repeated the end of the answer")]
     Repeated,
+    /// It ended without having said anything, not even why it ended.
+    #[error("the target said nothing")]
+    Empty,
     /// Its answer is none that can continue a plain chat, or too long.
     #[error("the target can't continue: {0}")]
     Unfit(#[from] Unfit),
@@ -120,6 +123,9 @@ impl Splice {
             }
             Said::Done => {
                 self.judge(true, out)?;
+                if !self.marked {
+                    return Err(Refusal::Empty);
+                }
                 out.push(event);
                 return Ok(());
             }
@@ -137,6 +143,9 @@ impl Splice {
             return Ok(());
         }
         if opening.text.is_empty() {
+            if chunk.choice.is_none() {
+                return Err(Refusal::Empty);
+            }
             content.clone_into(&mut opening.first);
         }
         opening.text.push_str(content);

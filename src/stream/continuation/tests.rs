@@ -2,223 +2,13 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::event::{self, Said};
+use super::model::{Model, Random, Read};
 use super::{Refusal, Splice, Transcript, Unfit};
 use crate::api::prefill::{self, Prefill};
-use crate::stream::sse::Scanner;
 
 const SEEDS: usize = 1_000;
-const PROMPT_TOKENS: u64 = 11;
-
-/// Sebastiano Vigna's splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[usize::try_from(self.below(of.len() as u64)).expect("small")]
-    }
-}
-
-/// How a server writes its events.
-struct Manner {
-    line_end: &'static str,
-    comments: bool,
-    pretty: bool,
-    ids: bool,
-    byte_order_mark: bool,
-    role_everywhere: bool,
-    usage_null: bool,
-}
-
-impl Manner {
-    fn new(random: &mut Random) -> Self {
-        let mut flag = || random.below(3) == 0;
-        Self {
-            comments: flag(),
-            pretty: flag(),
-            ids: flag(),
-            byte_order_mark: flag(),
-            role_everywhere: flag(),
-            usage_null: flag(),
-            line_end: random.one(&["\n", "\r\n", "\r"]),
-        }
-    }
-
-    fn event(&self, at: usize, data: &Value) -> String {
-        let data = if self.pretty { format!("{data:#}") } else { data.to_string() };
-        let mut lines = Vec::new();
-        if self.ids {
-            lines.push(format!("id: {at}"));
-        }
-        lines.extend(data.lines().map(|line| format!("data: {line}")));
-        self.lines(&lines)
-    }
-
-    fn lines(&self, lines: &[String]) -> String {
-        lines.iter().map(String::as_str).chain([""]).flat_map(|line| [line, self.line_end]).collect()
-    }
-}
-
-/// What the model says to everybody: its tokens, with the reason of its end.
-struct Model {
-    tokens: Vec<String>,
-    finish: &'static str,
-}
-
-impl Model {
-    fn new(random: &mut Random) -> Self {
-        let words = [
-            "The",
-            " mill",
-            " wheel",
-            " turns",
-            "\n\n",
-            ", ",
-            "\"quoted\"",
-            " \u{e4}\u{f6}",
-            "\u{1f30a}",
-            " the",
-            " water",
-            " \\n",
-            ".",
-            " stone",
-            " and",
-            "grind",
-            " 1",
-            "7",
-            " {\"a\":",
-            "\t",
-            " river",
-            "ing",
-            " data:",
-        ];
-        let length = 1 + random.below(60);
-        let tokens = (0..length).map(|_| (0..=random.below(2)).map(|_| random.one::<str>(&words)).collect());
-        let (tokens, finish) = (tokens.collect(), random.one(&["stop", "length", "content_filter"]));
-        Self { tokens, finish }
-    }
-
-    /// One server's answer to `request`, event by event.
-    fn answer(&self, name: &str, request: &[u8], sends_back: bool, random: &mut Random) -> Vec<String> {
-        let request: Value = serde_json::from_slice(request).expect("JSON");
-        let last = request["messages"].as_array().and_then(|messages| messages.last()).expect("a message");
-        let given = if last["role"] == "assistant" { last["content"].as_str().expect("text") } else { "" };
-        let mut known = 0;
-        let mut rest = given;
-        while !rest.is_empty() {
-            rest = rest.strip_prefix(self.tokens[known].as_str()).expect("what this model says");
-            known += 1;
-        }
-        let allowed = usize::try_from(request["max_tokens"].as_u64().unwrap_or(u64::MAX)).expect("64 bits");
-        let left = &self.tokens[known..];
-        let (left, finish) = if left.len() > allowed { (&left[..allowed], "length") } else { (left, self.finish) };
-
-        let manner = Manner::new(random);
-        let mut chunks = vec![json!({"role": "assistant", "content": ""})];
-        if sends_back && !given.trim().is_empty() {
-            chunks.push(json!({"content": given.trim_end()}));
-            let space = &given[given.trim_end().len()..];
-            if !space.is_empty() {
-                chunks.push(json!({ "content": space }));
-            }
-        }
-        for token in left {
-            chunks.push(json!({ "content": token }));
-        }
-        chunks.push(json!({}));
-        let count = chunks.len();
-        let mut events = Vec::new();
-        for (at, mut delta) in chunks.into_iter().enumerate() {
-            if manner.role_everywhere {
-                delta["role"] = json!("assistant");
-            }
-            let finish = if at + 1 == count { json!(finish) } else { Value::Null };
-            let choices = json!([{"index": 0, "delta": delta, "finish_reason": finish}]);
-            let mut chunk = json!({"id": name, "created": name.len(), "model": name, "choices": choices});
-            if manner.usage_null {
-                chunk["usage"] = Value::Null;
-            }
-            if name.len() > 1 {
-                chunk["system_fingerprint"] = json!(name);
-            }
-            if manner.comments {
-                events.push(manner.lines(&[": keep-alive".to_owned()]));
-            }
-            events.push(manner.event(at, &chunk));
-        }
-        let (prompt, completion) = (PROMPT_TOKENS + known as u64, left.len() as u64);
-        let usage = json!({"prompt_tokens": prompt, "completion_tokens": completion,
-            "total_tokens": prompt + completion, "prompt_tokens_details": {"cached_tokens": prompt}});
-        let choices = json!([]);
-        let chunk = json!({"id": name, "created": name.len(), "model": name, "choices": choices, "usage": usage});
-        events.push(manner.event(count, &chunk));
-        events.push(manner.lines(&["data: [DONE]".to_owned()]));
-        if manner.byte_order_mark {
-            events[0].insert(0, '\u{feff}');
-        }
-        events
-    }
-}
-
-/// What a client makes of a stream.
-#[derive(Debug, Default, PartialEq)]
-struct Read {
-    text: String,
-    finish: Option<String>,
-    usage: Option<Value>,
-    roles: usize,
-    marks: usize,
-    identities: Vec<Value>,
-    done: bool,
-}
-
-impl Read {
-    fn new(events: &[Bytes]) -> Self {
-        // As one stream of bytes, so that nothing runs into each other unseen.
-        let (bytes, mut scanner, mut read) = (events.concat(), Scanner::default(), Self::default());
-        let mut rest = event::without_mark(&bytes);
-        while let Some(end) = scanner.event_end(rest) {
-            match event::read(&rest[..end]).expect("an event of the dialect") {
-                Said::Nothing => {}
-                Said::Done => read.done = true,
-                Said::Data(data) => read.chunk(&serde_json::from_str(&data).expect("JSON")),
-            }
-            rest = &rest[end..];
-        }
-        assert!(rest.trim_ascii().is_empty());
-        read
-    }
-
-    fn chunk(&mut self, chunk: &Value) {
-        assert!(!self.done);
-        if chunk["usage"].is_object() {
-            self.usage = Some(chunk["usage"].clone());
-        }
-        self.marks += usize::from(chunk["millstream"]["continued"] == true);
-        let choice = &chunk["choices"][0];
-        if choice.is_object() {
-            self.text.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
-            self.roles += usize::from(choice["delta"]["role"].is_string());
-            let identity = json!([chunk["id"], chunk["created"], chunk["model"], chunk["system_fingerprint"]]);
-            if self.identities.last() != Some(&identity) {
-                self.identities.push(identity);
-            }
-            if let Some(finish) = choice["finish_reason"].as_str() {
-                assert_eq!(self.finish.replace(finish.to_owned()), None);
-            }
-        }
-    }
-}
-
 /// A stream that dies `deaths` times, at random events, and is continued. False if it died when it had said as
 /// much as the request allows: no target can be asked for no token.
 fn run(seed: u64, deaths: u64) -> bool {
@@ -246,7 +36,7 @@ fn run(seed: u64, deaths: u64) -> bool {
     let mut transcript = Transcript::new();
     let mut out: Vec<Bytes> = events.into_iter().map(Bytes::from).collect();
     for event in &out {
-        transcript.event(event);
+        assert!(transcript.event(event));
     }
 
     for death in 1..=deaths {
@@ -407,6 +197,8 @@ fn what_is_no_continuation_is_refused_before_anything_goes_out() {
         (vec!["data: {\"choices\":[{\"index\":1}]}\n\n".to_owned()], Unfit::Choices.into()),
         (vec!["data: no\n\n".to_owned()], Unfit::Foreign.into()),
         (vec!["event: x\ndata: {}\n\n".to_owned()], Unfit::Foreign.into()),
+        (vec!["data: [DONE]\n\n".to_owned()], Refusal::Empty),
+        (vec!["data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n".to_owned()], Refusal::Empty),
     ] {
         let mut splice = Splice::new(transcript(), Prefill::Vllm);
         let mut out = Vec::new();
@@ -444,8 +236,21 @@ fn each_thing_that_does_not_fit_makes_a_transcript_unfit_for_ever() {
         assert_eq!(result, Err(expected.into()));
     }
     let mut long = Transcript::new();
-    (0..256).for_each(|_| long.event(content(&"a".repeat(1024)).as_bytes()));
+    (0..256).for_each(|_| assert!(long.event(content(&"a".repeat(1024)).as_bytes())));
     assert_eq!((long.unfit(), long.text().len()), (None, 256 * 1024));
+}
+
+#[test]
+fn an_error_is_not_taken_down_and_changes_nothing() {
+    for event in [
+        "data: {\"error\":{\"message\":\"m\"}}\n\n",
+        "event: error\ndata: {}\n\n",
+        &chunk("a", "", ",\"error\":\"x\""),
+    ] {
+        let mut transcript = transcript();
+        assert!(!transcript.event(event.as_bytes()), "{event}");
+        assert_eq!((transcript.text(), transcript.tokens(), transcript.unfit()), (OLD, 43, None));
+    }
 }
 
 #[test]

@@ -29,12 +29,13 @@ impl Transcript {
         Self::default()
     }
 
-    /// One whole event that goes to the client.
-    pub fn event(&mut self, bytes: &[u8]) {
+    /// One whole event that goes to the client. False if it says that the answer has failed: such a one is not taken
+    /// down, for it need not go out.
+    pub fn event(&mut self, bytes: &[u8]) -> bool {
         let bytes = if self.begun { bytes } else { event::without_mark(bytes) };
         self.begun = true;
         if self.unfit.is_some() {
-            return;
+            return true;
         }
         let taken = match event::read(bytes) {
             Ok(Said::Nothing) => Ok(()),
@@ -45,9 +46,12 @@ impl Transcript {
             }),
             Err(unfit) => Err(unfit),
         };
-        if let Err(unfit) = taken {
-            self.spoil(unfit);
+        match taken {
+            Ok(()) => {}
+            Err(Unfit::Failed) => return false,
+            Err(unfit) => self.spoil(unfit),
         }
+        true
     }
 
     /// Something went out that could not be given to [`event`](Self::event), such as an event in pieces.

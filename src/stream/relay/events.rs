@@ -196,7 +196,7 @@ impl Events {
     /// is whole, since what a client makes of it is the client's business, and dropped if it was cut.
     pub(super) fn rest(&mut self) -> Option<Bytes> {
         let rest = std::mem::take(&mut self.held).freeze();
-        if !sse::event(&rest).data.is_some_and(is_whole) {
+        if !Self::is_whole(&rest) {
             return None;
         }
         let seen = self.tap.event(&rest);
@@ -206,6 +206,39 @@ impl Events {
             self.missing = if rest.ends_with(b"\n") { b"\n" } else { b"\n\n" };
         }
         is_kept.then_some(rest)
+    }
+
+    /// Whether nothing is missing of what an event says, though its blank line may be.
+    pub(super) fn is_whole(event: &[u8]) -> bool {
+        sse::event(event).data.is_some_and(is_whole)
+    }
+
+    /// Leaves the incomplete event at the end to somebody else, with the place in the stream: only whole ones are fed
+    /// from now on.
+    pub(super) fn hand_over(&mut self) -> (BytesMut, Scanner) {
+        let scanner = self.scanner;
+        if !scanner.between_events() {
+            self.scanner = Scanner::default();
+        }
+        (std::mem::take(&mut self.held), scanner)
+    }
+
+    /// The incomplete event at the end of everything.
+    pub(super) fn hold(&mut self, rest: BytesMut) {
+        self.held = rest;
+    }
+
+    /// Another upstream's events follow. Returns what the last one lacks of its end, which must go out before them.
+    pub(super) fn end_part(&mut self) -> &'static [u8] {
+        self.scanner = Scanner::default();
+        self.held = BytesMut::new();
+        self.drop_lf = false;
+        std::mem::take(&mut self.missing)
+    }
+
+    /// They begin.
+    pub(super) fn begin_part(&mut self, strip_usage: bool) {
+        self.strip_usage = strip_usage;
     }
 
     /// What the last event that went out lacks of its end, and another one would run into.

@@ -7,9 +7,11 @@
 
 mod events;
 mod last;
+mod line;
 mod opening;
 mod outbox;
 mod source;
+mod succession;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -25,9 +27,11 @@ use tokio::time::Instant;
 
 use self::events::Events;
 use self::last::Last;
+use self::line::Line;
 pub use self::opening::Opening;
 use self::outbox::Outbox;
 use self::source::{Read, Source, stray_event};
+pub use self::succession::{PendingSuccessor, Successor, Successors};
 use super::end::{Abort, End};
 use super::phase::PhaseGuard;
 use super::tap::Tap;
@@ -100,6 +104,8 @@ pub struct Relay<U> {
     /// Bytes that may be held back now, while nothing has gone to the client: see [`Self::poll_opening`].
     held_bytes_max: Option<usize>,
     events: Events,
+    /// Who goes on when the upstream dies, on routes that want that.
+    line: Option<Box<Line<U>>>,
     /// What goes out next. Whatever happens to the source, this goes first.
     out: Outbox,
     timers: Timers,
@@ -153,6 +159,7 @@ where
             whole: false,
             held_bytes_max: None,
             events: Events::new(tap, settings.strip_usage, settings.event_hold_bytes_max),
+            line: None,
             out: Outbox::default(),
             timers: Timers::new(settings.clocks, settings.start, settings.asked),
             trailers: None,
@@ -232,7 +239,10 @@ where
                 return this.send(bytes);
             }
             if !matches!(this.last, Last::Nothing) {
-                return this.finish(cx);
+                match this.finish(cx) {
+                    Some(step) => return step,
+                    None => continue,
+                }
             }
             match this.poll_timers(cx) {
                 Poll::Ready(Some(comment)) => return this.send(comment),
@@ -269,7 +279,7 @@ where
                 }
                 Poll::Ready(Some(Ok(read))) => self.take(read),
                 Poll::Ready(Some(Err(error))) => self.last = Last::broken(error),
-                Poll::Ready(None) => self.last = Last::Ended,
+                Poll::Ready(None) => self.source_ended(),
             }
         }
         if self.silent && turns == 1 && self.timers.is_upstream_silent() {
@@ -285,7 +295,7 @@ where
         if !matches!(self.last, Last::Nothing) {
             // Back to its pool, or closed, before anything else is done.
             self.source = Source::Gone;
-        } else if self.silent && !matches!(self.source, Source::Awaited(_)) {
+        } else if self.silent && !matches!(self.source, Source::Awaited(_) | Source::Succeeding(_)) {
             // Who is only awaited has clocks of its own.
             self.timers.upstream_silent(now);
         }
@@ -303,9 +313,10 @@ where
         self.timers.upstream_spoke();
         match read {
             Read::Answered(relay) => self.adopt(*relay),
+            Read::Succeeded(successor) => self.follow(*successor),
             Read::Data(data) if self.end.streamed => {
                 // What fails before it has begun has no first token.
-                if self.events.feed(data, &mut self.out) && !self.is_refused() {
+                if self.feed(data) && !self.is_refused() {
                     self.first_token();
                 }
             }
@@ -360,19 +371,28 @@ where
         }
     }
 
-    /// The source is done: says how, in the way that fits.
-    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+    /// The source is done: says how, in the way that fits. `None`: there is another source, or more to send before.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Option<Poll<Step>> {
         loop {
             match std::mem::replace(&mut self.last, Last::Over) {
-                Last::Nothing | Last::Over => return Poll::Ready(None),
+                Last::Nothing | Last::Over => return Some(Poll::Ready(None)),
                 Last::Ended => {
                     if let Some(step) = self.finish_ended() {
-                        return step;
+                        return Some(step);
                     }
                 }
-                Last::Broken(error, reason) => {
+                Last::Broken(mut error, mut reason) => {
                     self.source = Source::Gone;
                     let last_word = self.events.tap().last_word();
+                    if last_word.is_none() && self.line.is_some() {
+                        self.last = Last::Nothing;
+                        (error, reason) = self.go_on(error, reason)?;
+                        if !self.out.is_empty() {
+                            self.last = Last::Broken(error, reason);
+                            return None;
+                        }
+                    }
+                    self.last = Last::Over;
                     self.end.reason = last_word.or(Some(reason));
                     if last_word.is_some() {
                         continue;
@@ -388,17 +408,17 @@ where
                         self.settings.ending == Ending::Responses,
                         self.events.tap().next_sequence_number(),
                     );
-                    return match self.events.missing() {
+                    return Some(match self.events.missing() {
                         b"" => self.send(event),
                         missing => self.send([missing, &event].concat().into()),
-                    };
+                    });
                 }
-                Last::Abort(reason, true) => return Poll::Ready(Some(Err(Abort(reason)))),
+                Last::Abort(reason, true) => return Some(Poll::Ready(Some(Err(Abort(reason))))),
                 Last::Abort(reason, false) => {
                     // The connection flushes what it has when a body is pending, and drops it when a body fails.
                     self.last = Last::Abort(reason, true);
                     cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                    return Some(Poll::Pending);
                 }
             }
         }
@@ -445,6 +465,8 @@ impl<U> fmt::Debug for Relay<U> {
 
 #[cfg(test)]
 mod clock_tests;
+#[cfg(test)]
+mod continue_tests;
 #[cfg(test)]
 mod opening_tests;
 #[cfg(test)]

@@ -129,6 +129,7 @@ where
             return;
         }
         self.source = relay.source;
+        self.line = relay.line;
         self.trailers = relay.trailers;
         self.last = relay.last;
         self.end.first_token = relay.end.first_token;

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 
+use super::succession::{PendingSuccessor, Successor};
 use super::{Pending, Relay};
 use crate::error::{Error, Kind};
 
@@ -17,6 +18,8 @@ const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 pub(super) enum Source<U> {
     /// The head was sent early; the upstream has not answered.
     Awaited(Pending<U>),
+    /// The upstream has died; another one is asked to go on.
+    Succeeding(PendingSuccessor<U>),
     /// The answer.
     Body(U),
     /// Not an event stream, though the client was promised one.
@@ -29,6 +32,8 @@ pub(super) enum Source<U> {
 pub(super) enum Read<U> {
     /// The awaited answer is here.
     Answered(Box<Relay<U>>),
+    /// The awaited answer that goes on with another one.
+    Succeeded(Box<Successor<U>>),
     /// Bytes of the body.
     Data(Bytes),
     /// What stands behind the body.
@@ -53,6 +58,13 @@ where
                     Ok(Read::Answered(relay))
                 }
                 Err(error) => Err(error),
+            },
+            Self::Succeeding(pending) => match ready!(pending.as_mut().poll(cx)) {
+                Ok(successor) => {
+                    *self = Self::Gone;
+                    Ok(Read::Succeeded(successor))
+                }
+                Err(error) => Err(Error::new(Kind::UpstreamBroken, "nobody went on").with_source(error)),
             },
             Self::Body(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => Ok(match frame.into_data() {
