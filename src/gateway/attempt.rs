@@ -10,11 +10,13 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::call::Call;
+use super::continuation::Continuation;
 use super::plan::Leg;
 use super::trial::Trial;
 use super::worker::Worker;
 use super::{headers, respond};
 use crate::api::edit::Changes;
+use crate::api::prefill;
 use crate::api::verdict::{self, ERROR_BYTES_MAX, Verdict};
 use crate::error::{Error, Kind};
 use crate::routing::health::Fault;
@@ -34,6 +36,16 @@ pub(super) struct Answered {
     /// On the heap from the beginning: it is large, and each move of it would be a copy.
     pub(super) relay: Box<Relay<upstream::Body>>,
     pub(super) trial: Trial,
+    pub(super) leg: Rc<Leg>,
+    /// How it goes on elsewhere if it breaks off, where its route wants that.
+    pub(super) continuation: Option<Continuation>,
+}
+
+/// The beginning of an answer, which a target is to go on with.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) text: String,
+    pub(super) tokens: u64,
 }
 
 /// Why an attempt is no answer.
@@ -90,11 +102,29 @@ impl Opened {
 ///
 /// # Cancel safety
 /// Dropping the future cancels the attempt: its connection closes or its stream is reset, its place is given back.
-pub(super) async fn run(worker: &Rc<Worker>, call: &Call, leg: &Rc<Leg>, mut trial: Trial) -> Outcome {
+pub(super) fn run(worker: &Rc<Worker>, call: &Call, leg: &Rc<Leg>, trial: Trial) -> impl Future<Output = Outcome> {
+    ask(worker, call, leg, trial, None)
+}
+
+/// Asks one target, where there is one for the rest of an answer that another one has `begun`.
+///
+/// # Cancel safety
+/// As that of [`run`].
+pub(super) async fn ask(
+    worker: &Rc<Worker>,
+    call: &Call,
+    leg: &Rc<Leg>,
+    mut trial: Trial,
+    begun: Option<&Begun>,
+) -> Outcome {
     let asked = Instant::now();
     let (own, overall) = deadlines(call, leg, asked);
     let target = worker.snapshot.table.target(trial.target());
-    let request = request(worker, call, leg, target);
+    let Some(request) = request(worker, call, leg, target, begun) else {
+        trial.abandoned();
+        let error = Error::new(Kind::UpstreamBroken, "the target can't be asked to go on");
+        return Err(Box::new(Failure::new(error, leg, &trial, Onward::Elsewhere, 0)));
+    };
     let (upstream, key) = (target.upstream, target.key);
     trial.asked(asked);
     // From here on, not from its answer: most of the wait for a first token may be for the head.
@@ -105,7 +135,10 @@ pub(super) async fn run(worker: &Rc<Worker>, call: &Call, leg: &Rc<Leg>, mut tri
         let (head, body) = response.into_parts();
         let answer = answer(worker, upstream, &head, body);
         let settings = respond::settings(worker, call, leg, upstream, (asked, phase));
-        let mut relay = Box::new(Relay::new(answer, settings));
+        let mut relay = Box::new(match begun {
+            None => Relay::new(answer, settings),
+            Some(_) => Relay::new(answer, respond::for_another(worker, settings)).unheard(),
+        });
         let bytes_max = worker.snapshot.config.stream.commit_bytes_max;
         let opening = poll_fn(|cx| relay.poll_opening(cx, bytes_max)).await;
         Ok(Opened { head, relay, opening })
@@ -140,7 +173,8 @@ pub(super) fn latest(call: &Call, leg: &Leg) -> Instant {
     leg.config().retry.deadline.map_or(overall, |deadline| overall.min(began + deadline))
 }
 
-fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target) -> Request {
+/// `None` where the target can't be asked that.
+fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target, begun: Option<&Begun>) -> Option<Request> {
     let defaults = &leg.config().defaults;
     let mut headers = Rc::clone(&call.headers);
     if !defaults.headers.is_empty() {
@@ -153,12 +187,12 @@ fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target) -> Request 
     }
     let model = target.model.as_deref().or(leg.model());
     let include_usage = worker.snapshot.config.upstreams[target.upstream.index()].include_usage;
-    Request {
-        method: call.method.clone(),
-        path_and_query: Rc::clone(&call.path_and_query),
-        headers,
-        body: call.body(Changes { model, include_usage, defaults: leg.body_defaults() }),
-    }
+    let whole = call.body(Changes { model, include_usage, defaults: leg.body_defaults() });
+    let body = match begun {
+        None => whole,
+        Some(begun) => prefill::body(&whole, &begun.text, target.prefill?.into(), begun.tokens)?,
+    };
+    Some(Request { method: call.method.clone(), path_and_query: Rc::clone(&call.path_and_query), headers, body })
 }
 
 fn answer(
@@ -219,7 +253,7 @@ fn judge(call: &Call, leg: &Rc<Leg>, opened: Opened, mut trial: Trial) -> Outcom
     let onward = match verdict {
         Verdict::Fine => {
             trial.committed(is_stream);
-            return Ok(Box::new(Answered { head, relay, trial }));
+            return Ok(Box::new(Answered { head, relay, trial, leg: Rc::clone(leg), continuation: None }));
         }
         Verdict::Client => Onward::Nowhere,
         Verdict::TooLong | Verdict::Policy => Onward::Larger,
@@ -232,7 +266,7 @@ fn judge(call: &Call, leg: &Rc<Leg>, opened: Opened, mut trial: Trial) -> Outcom
     }
     let error = Error::new(Kind::UpstreamBroken, format!("the upstream answered {}: {verdict:?}", head.status));
     let mut failure = Failure::new(error, leg, &trial, onward, 1);
-    failure.answer = Some(Box::new(Answered { head, relay, trial }));
+    failure.answer = Some(Box::new(Answered { head, relay, trial, leg: Rc::clone(leg), continuation: None }));
     Err(Box::new(failure))
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::attempt::{self, Answered, Failure, Onward, Outcome};
 use super::call::Call;
+use super::continuation::Continuation;
 use super::plan::{Aim, Leg, Next, Plan};
 use super::queue;
 use super::trial::Trial;
@@ -57,7 +58,10 @@ impl Attempts {
         let mut step = self.begin()?;
         loop {
             let failure = match self.attempt(step).await {
-                Ok(answered) => return Ok(answered),
+                Ok(mut answered) => {
+                    answered.continuation = Continuation::of(&self.worker, &self.call, &answered.leg);
+                    return Ok(answered);
+                }
                 Err(failure) => failure,
             };
             self.seen += failure.seen;

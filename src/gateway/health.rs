@@ -3,6 +3,7 @@
 
 use super::snapshot::Snapshot;
 use super::worker::Worker;
+use crate::api::prefill::Prefill;
 use crate::config;
 use crate::routing::balance::Balance;
 use crate::routing::gate::{Class, Gate, GatePolicy, Limit};
@@ -58,6 +59,15 @@ impl From<config::Hedge> for HedgePolicy {
             config::HedgeAfter::Percentile(percent) => After::Quantile(f64::from(percent) / 100.0),
         };
         Self { after, share_max: hedge.share_max, ..Self::default() }
+    }
+}
+
+impl From<config::Prefill> for Prefill {
+    fn from(prefill: config::Prefill) -> Self {
+        match prefill {
+            config::Prefill::Vllm => Self::Vllm,
+            config::Prefill::Prefix => Self::Prefix,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod admit;
 mod attempt;
 mod attempts;
 mod call;
+mod continuation;
 mod decode;
 mod dispatch;
 mod drain;

@@ -150,6 +150,23 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Those of `leg` who can go on with a begun answer, but for these.
+    ///
+    /// # Errors
+    /// As those of [`new`](Self::new).
+    pub(super) fn of_successors(
+        worker: &Rc<Worker>,
+        call: &Rc<Call>,
+        leg: &Rc<Leg>,
+        mut passed_over: Vec<TargetId>,
+    ) -> Result<Self, Error> {
+        let targets = worker.snapshot.table.targets();
+        passed_over.extend(targets.iter().filter(|target| target.prefill.is_none()).map(|target| target.id));
+        let plan = Self::new(worker, call)?;
+        let tried = passed_over.into_iter().map(|target| plan.as_tried(leg, target)).collect();
+        Ok(Self { legs: vec![Rc::clone(leg)], tried: RefCell::new(tried), ..plan })
+    }
+
     /// The route that is asked first.
     pub(super) fn first(&self) -> &Rc<Leg> {
         &self.legs[0]

@@ -42,6 +42,13 @@ pub(super) fn settings(
     Settings { asked, strip_usage, ..base(worker, call, leg, phase) }
 }
 
+/// `settings` for an answer that goes on with another one: the client's stream is counted already, and what the client
+/// has not asked for is taken out there.
+pub(super) fn for_another(worker: &Worker, settings: Settings) -> Settings {
+    let phase = PhaseGuard::uncounted(Rc::clone(&worker.recorder));
+    Settings { strip_usage: false, phase, ..settings }
+}
+
 /// The settings of a relay that awaits an answer.
 pub(super) fn awaiting(worker: &Worker, call: &Call, leg: &Leg) -> Settings {
     base(worker, call, leg, PhaseGuard::uncounted(Rc::clone(&worker.recorder)))
@@ -73,9 +80,13 @@ fn base(worker: &Worker, call: &Call, leg: &Leg, phase: PhaseGuard) -> Settings 
 
 /// The response of an upstream that has answered.
 pub(super) fn answered(worker: &Rc<Worker>, answered: Answered, held: Held) -> Response<Body> {
-    let Answered { mut head, relay, trial } = answered;
+    let Answered { mut head, mut relay, trial, continuation, .. } = answered;
     headers::downstream(&mut head.headers, relay.is_stream());
-    let body = body(worker, relay, Rc::new(RefCell::new(Some(trial))), held);
+    let trial = Rc::new(RefCell::new(Some(trial)));
+    if let Some(continuation) = continuation {
+        relay.continue_by(continuation.successors(&trial));
+    }
+    let body = body(worker, relay, trial, held);
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
@@ -91,9 +102,12 @@ where
     let trial = Rc::new(RefCell::new(None));
     let place = Rc::clone(&trial);
     let pending: Pending<upstream::Body> = Box::pin(async move {
-        let answered = *attempts.await?;
-        place.replace(Some(answered.trial));
-        Ok(answered.relay)
+        let Answered { mut relay, trial, continuation, .. } = *attempts.await?;
+        place.replace(Some(trial));
+        if let Some(continuation) = continuation {
+            relay.continue_by(continuation.successors(&place));
+        }
+        Ok(relay)
     });
     let mut response = Response::new(body(worker, Box::new(Relay::awaiting(pending, settings)), trial, held));
     *response.status_mut() = StatusCode::OK;

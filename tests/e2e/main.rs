@@ -16,6 +16,7 @@ mod support;
 mod cancel;
 mod chat;
 mod choice;
+mod continuation;
 mod disconnect;
 mod drain;
 mod faults;

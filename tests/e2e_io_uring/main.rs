@@ -18,6 +18,8 @@ mod cancel;
 mod chat;
 #[path = "../e2e/choice.rs"]
 mod choice;
+#[path = "../e2e/continuation.rs"]
+mod continuation;
 #[path = "../e2e/disconnect.rs"]
 mod disconnect;
 #[path = "../e2e/drain.rs"]
