@@ -89,7 +89,7 @@ pub struct Clocks {
     /// When the response head of a stream is sent although the upstream has not answered yet, so that
     /// keep-alive comments can flow. Later failures are then error events instead of status codes.
     pub early_head_after: Option<Duration>,
-    /// From the request's arrival to the head of an answer that is no stream.
+    /// From the request's arrival to the end of a JSON answer, or the head of another one that is no stream.
     pub response_timeout: Option<Duration>,
     /// From the beginning of an attempt to its first event.
     pub first_token_timeout: Option<Duration>,

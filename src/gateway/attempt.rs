@@ -185,7 +185,7 @@ fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target, begun: Opti
             }
         }
     }
-    let model = target.model.as_deref().or(leg.model());
+    let model = target.model.as_deref().or_else(|| leg.model());
     let include_usage = worker.snapshot.config.upstreams[target.upstream.index()].include_usage;
     let whole = call.body(Changes { model, include_usage, defaults: leg.body_defaults() });
     let body = match begun {

@@ -203,11 +203,16 @@ impl Attempts {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
             Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
         });
-        let spoken = |_: &Box<Answered>| hedges.record(asked.elapsed());
+        let spoken = |outcome: Outcome| {
+            if outcome.is_ok() {
+                hedges.record(asked.elapsed());
+            }
+            outcome
+        };
         if let Some(outcome) = early.await {
-            return outcome.inspect(spoken);
+            return spoken(outcome);
         }
-        let Some(second) = self.second(leg, hedges) else { return first.await.inspect(spoken) };
+        let Some(second) = self.second(leg, hedges) else { return spoken(first.await) };
         let record = &self.call.record;
         let asked_first = (record.route.get(), record.upstream.get());
         self.note(&second);
@@ -242,16 +247,13 @@ impl Attempts {
         record.route.set(route);
         record.upstream.set(upstream);
         record.answered.set(outcome.is_ok());
-        let is_outrun = outcome.is_ok() && is_second;
-        if is_outrun {
+        if outcome.is_ok() && is_second {
             hedges.record_outrun(delay);
+            self.worker.recorder.hedge(HedgeDecision::Won);
+            return outcome;
         }
-        self.worker.recorder.hedge(if is_outrun { HedgeDecision::Won } else { HedgeDecision::Lost });
-        outcome.inspect(|_| {
-            if !is_outrun {
-                hedges.record(asked.elapsed())
-            }
-        })
+        self.worker.recorder.hedge(HedgeDecision::Lost);
+        spoken(outcome)
     }
 
     /// Somebody of the same route who is well and has room, if the route's share of second attempts allows it. Whoever is

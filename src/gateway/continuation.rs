@@ -102,7 +102,7 @@ impl Continuation {
                 Err(failure) => failure,
             };
             drop(paid);
-            round.seen.set(round.seen.get() + u32::from(failure.seen));
+            round.seen.set(round.seen.get() + failure.seen);
             tracing::debug!(
                 request_id = %self.call.record.id, %target, error = %failure.error, "did not go on with an answer"
             );

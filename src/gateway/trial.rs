@@ -175,6 +175,10 @@ impl Trial {
 
     fn tell(&mut self, outcome: AttemptOutcome) {
         self.state = State::Told;
+        if outcome != AttemptOutcome::Committed {
+            // What is left of a failure takes no place from an answer, also while it waits to be passed on.
+            self.seat = None;
+        }
         if self.asked.is_some() {
             self.worker.recorder.attempt(self.upstream, outcome);
         }

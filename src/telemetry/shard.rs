@@ -48,6 +48,7 @@ impl Layout {
     }
 
     /// Number of values of `label` within a shard.
+    #[inline]
     pub(super) fn size(&self, label: Label) -> usize {
         match label {
             Label::Upstream => self.upstreams,
@@ -63,6 +64,7 @@ impl Layout {
     }
 
     /// First cell of the series with this number.
+    #[inline]
     pub(super) fn first_cell(&self, metric: Recorded, series: usize) -> usize {
         self.offsets[metric as usize] + series * width(metric)
     }
@@ -70,6 +72,10 @@ impl Layout {
     /// First cell of the series with these label positions; labels of one value stand last and are left out.
     /// `None` for a position that does not exist: an id of another configuration costs a sample, not the
     /// worker.
+    ///
+    /// Inline: with a metric that is known where it is compiled, this is a multiplication and an addition, three times
+    /// a chunk.
+    #[inline]
     fn cell(&self, metric: Recorded, positions: &[usize]) -> Option<usize> {
         let mut series = 0;
         for (&label, &position) in metric.family().labels.iter().zip(positions) {
@@ -99,6 +105,7 @@ impl Shard {
     }
 
     /// Adds to a counter or gauge. Only the shard's worker may call this.
+    #[inline]
     pub(super) fn add(&self, metric: Recorded, positions: &[usize], delta: i64) {
         if let Some(cell) = self.layout.cell(metric, positions) {
             // A gauge below zero wraps, and wraps back when the shards are summed.
@@ -107,6 +114,7 @@ impl Shard {
     }
 
     /// Adds to a counter. Only the shard's worker may call this.
+    #[inline]
     pub(super) fn count(&self, metric: Recorded, positions: &[usize], count: u64) {
         if let Some(cell) = self.layout.cell(metric, positions) {
             self.bump(cell, count);
@@ -114,6 +122,7 @@ impl Shard {
     }
 
     /// Adds a sample to a histogram. Only the shard's worker may call this.
+    #[inline]
     pub(super) fn observe(&self, metric: Recorded, positions: &[usize], time: Duration) {
         let Kind::Histogram(bounds) = metric.family().kind else { return };
         let Some(first) = self.layout.cell(metric, positions) else { return };

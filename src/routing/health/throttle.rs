@@ -153,8 +153,15 @@ impl Cooldown {
 }
 
 /// How long the cooldown of `level` lasts: what the provider names, or longer.
+///
+/// A provider that names a time is believed twice, so that a client which does as it was told, and has no other target,
+/// finds the third try open; one that names it over and over is not.
 fn length(level: u16, said: Throttled, policy: &HealthPolicy) -> Duration {
-    let doubled = policy.throttle.saturating_mul(2_u32.saturating_pow(u32::from(level.saturating_sub(1))));
+    let believed = 1 + u16::from(said.retry_after.is_some_and(|after| !after.is_zero()));
+    if level <= believed && believed > 1 {
+        return named(said, policy);
+    }
+    let doubled = policy.throttle.saturating_mul(2_u32.saturating_pow(u32::from(level.saturating_sub(believed))));
     doubled.min(policy.throttle_max).max(named(said, policy))
 }
 
@@ -245,6 +252,22 @@ mod tests {
         assert_eq!(cooldown.enter(TAG, now, &HealthPolicy::default()), Entry::Free);
         let again = throttled(cooldown, None, PLAIN, now);
         assert_eq!(again.level, 1, "a success begins anew");
+    }
+
+    #[test]
+    fn a_time_that_is_named_is_kept_to_twice() {
+        let mut now = at(0);
+        let tenth = Throttled { retry_after: Some(Duration::from_millis(100)), spent: false };
+        let mut cooldown = throttled(fresh(), None, tenth, now);
+        for millis in [100, 100, 2_000, 4_000] {
+            assert_eq!(
+                cooldown.enter(TAG, now, &HealthPolicy::default()),
+                Entry::Shut(now.plus(Duration::from_millis(millis)))
+            );
+            now = now.plus(Duration::from_millis(millis));
+            cooldown = probe(cooldown, now);
+            cooldown = throttled(cooldown, Some(cooldown.generation()), tenth, now);
+        }
     }
 
     #[test]
