@@ -23,7 +23,7 @@ use crate::routing::health::Fault;
 use crate::routing::table::Target;
 use crate::stream::{Answer, Opening, PhaseGuard, Relay};
 use crate::telemetry::{FailurePhase, Stage};
-use crate::units::TargetId;
+use crate::units::{TargetId, UpstreamId};
 use crate::upstream::{self, Framing, Request, SendError};
 
 /// Where all clocks are off: beyond every timer.
@@ -195,12 +195,7 @@ fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target, begun: Opti
     Some(Request { method: call.method.clone(), path_and_query: Rc::clone(&call.path_and_query), headers, body })
 }
 
-fn answer(
-    worker: &Worker,
-    upstream: crate::units::UpstreamId,
-    head: &Parts,
-    body: upstream::Body,
-) -> Answer<upstream::Body> {
+fn answer(worker: &Worker, upstream: UpstreamId, head: &Parts, body: upstream::Body) -> Answer<upstream::Body> {
     let events = head.status.is_success() && headers::announce_events(&head.headers);
     let framed = body.framing() != Framing::Close;
     let whole = !events && is_for_whole(worker, head);
@@ -230,11 +225,6 @@ fn judge(call: &Call, leg: &Rc<Leg>, opened: Opened, mut trial: Trial) -> Outcom
     }
     let is_stream = relay.is_stream();
     let (verdict, fault) = match opening {
-        // One of its clocks, which was first seen by a read that came at the last moment.
-        Opening::Broken(error) if error.kind() == Kind::UpstreamTimeout => {
-            trial.failed(Fault::Late);
-            return Err(Box::new(Failure::new(error, leg, &trial, Onward::Elsewhere, 1)));
-        }
         Opening::Broken(source) => {
             trial.failed(Fault::Broken);
             let error = Error::new(Kind::UpstreamBroken, "the upstream broke off before it had said anything");
