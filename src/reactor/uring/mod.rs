@@ -5,10 +5,10 @@
 //! - [`probe()`] tells, at start and on any thread, whether rings can be had, and if not, why.
 //! - [`install`] gives the worker its ring; called inside its runtime (in the future given to `block_on`, before
 //!   anything else). From then on [`Conn`](super::Conn) and [`Listener`](super::listener::Listener) use it.
-//! - [`turn`] submits what is queued and hands out what has come in. Nobody has to call it: the pump task does, see
+//! - [`turn()`] submits what is queued and hands out what has come in. Nobody has to call it: the pump task does, see
 //!   `pump`. It costs nothing when there is nothing to do, so a runtime's `on_thread_park` may.
 //! - [`pace`] is for a worker that holds wake-ups for a moment, so that one turn serves many streams: what was
-//!   written still goes out at the end of each lap, but what comes in waits for the worker's own [`turn`].
+//!   written still goes out at the end of each lap, but what comes in waits for the worker's own [`turn()`].
 //! - [`uninstall`] ends the ring, when the worker's main future has ended, before or after its runtime is dropped.
 //!
 //! How it works. Sockets live in a slab (`core`, `entry`); a completion names its socket's key and its operation
@@ -158,7 +158,7 @@ pub fn trim() {
     }
 }
 
-/// With `true`, what comes in waits for [`turn`], as long as that is called. `false` at first.
+/// With `true`, what comes in waits for [`turn()`], as long as that is called. `false` at first.
 pub fn pace(on: bool) {
     if let Some(ring) = current() {
         ring.with(|core| core.pace(on));
