@@ -100,15 +100,13 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
     let content = content(matched.endpoint, &parts.headers, body)?;
     let class = class(&layer.config, principal, &parts.headers)?;
     let upstream = parts.headers.get(&headers::CHOSEN_UPSTREAM).cloned();
-    let asks_for_stream =
-        matched.endpoint.may_stream() && matches!(&content, Content::Json(_, fields) if fields.stream());
     let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let call = Call {
+    let mut call = Call {
         endpoint: matched.endpoint,
         item: matched.id.map(|id| Rc::from(&*id)),
         path_and_query: path_and_query.strip_prefix(PREFIX).unwrap_or(path_and_query).into(),
         method: parts.method,
-        headers: Rc::new(headers::upstream(parts.headers, asks_for_stream)),
+        headers: Rc::default(),
         class,
         upstream,
         content,
@@ -116,6 +114,7 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
         record,
         decoded_at,
     };
+    call.headers = Rc::new(headers::upstream(parts.headers, call.streams()));
     call.record.model.replace(call.model().map(Rc::from));
     Ok(call)
 }

@@ -55,24 +55,23 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
     let early_at =
         clocks.early_head_after.filter(|_| call.streams()).map(|after| call.record.exchange.began() + after);
     let phase = worker.phase.watch();
-    // Made before the call goes to its attempts, which hold its body no longer than they need it.
-    let awaiting = early_at.map(|_| respond::awaiting(&worker, &call, &first));
     // Boxed where it is made: it is large, and each move of it would be a copy.
-    let attempts = recalled(phase, Box::pin(Attempts::new(&worker, call, plan).run()));
-    let Some((early_at, awaiting)) = early_at.zip(awaiting) else {
+    let attempts = recalled(phase, Box::pin(Attempts::new(&worker, Rc::clone(&call), plan).run()));
+    let Some(early_at) = early_at else {
         return Ok(respond::answered(&worker, *attempts.await?, held));
     };
     // And this, because it may have to go on inside the response body.
     let mut attempts = Box::pin(attempts);
     let mut patience = pin!(sleep_until(early_at));
-    let first = poll_fn(|cx| match attempts.as_mut().poll(cx) {
+    let in_time = poll_fn(|cx| match attempts.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
         Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
     });
-    match first.await {
-        Some(result) => Ok(respond::answered(&worker, *result?, held)),
-        None => Ok(respond::early(&worker, attempts, awaiting, held)),
+    if let Some(result) = in_time.await {
+        return Ok(respond::answered(&worker, *result?, held));
     }
+    let settings = respond::awaiting(&worker, &call, &first);
+    Ok(respond::early(&worker, attempts, settings, held))
 }
 
 /// Gives the attempts up at the drain deadline: a client that has no answer yet is told so, as those are that
