@@ -96,9 +96,10 @@ fn a_slow_first_token_is_overtaken_and_the_loser_is_cancelled_at_once() {
         .map(|got| got.head.as_ref().expect("right").get("x-millstream-attempts").expect("told"))
         .map(|attempts| attempts.parse::<u64>().expect("a number"))
         .sum();
-    assert_eq!(told, count as u64, "attempts include hedged ones");
     let decided = |decision| gateway.metric(&format!("millstream_hedges_total{{decision=\"{decision}\"}}"));
-    assert_eq!(decided("won") + decided("lost"), (count as u64 - REQUESTS) as f64);
+    assert_eq!(decided("won") + decided("lost"), (told - REQUESTS) as f64, "attempts include hedged ones");
+    // A second whose first speaks while it still connects is given up before its upstream has heard of it.
+    assert!(told >= count as u64, "{told} attempts, of which {count} were seen");
     assert_eq!(gateway.metric("millstream_fallbacks_total{upstream=\"a\"}"), 0.0, "nobody has failed");
     gateway.until_idle();
 }
