@@ -15,6 +15,7 @@ pub mod signal;
 pub mod error;
 pub mod config;
 pub mod api;
+pub mod dialects;
 pub mod telemetry;
 pub mod stream;
 pub mod accounting;

@@ -9,4 +9,5 @@ pub mod models;
 pub mod object;
 pub mod prefill;
 pub mod request;
+pub mod sse;
 pub mod verdict;

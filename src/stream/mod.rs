@@ -6,7 +6,6 @@ pub mod continuation;
 pub mod end;
 pub mod phase;
 pub mod relay;
-pub mod sse;
 pub mod tap;
 mod timers;
 mod window;

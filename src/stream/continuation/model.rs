@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::event::{self, Said};
-use crate::stream::sse::Scanner;
+use crate::api::sse::Scanner;
 
 const PROMPT_TOKENS: u64 = 11;
 

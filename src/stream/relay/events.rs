@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::outbox::Outbox;
-use crate::stream::sse::{self, Scanner};
+use crate::api::sse::{self, Scanner};
 use crate::stream::tap::{Seen, Tap, is_preamble};
 
 /// Bytes at the beginning of an over-long event in which its type is looked for.

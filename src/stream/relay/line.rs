@@ -10,10 +10,10 @@ use super::events::Events;
 use super::outbox::Outbox;
 use super::succession::{PendingSuccessor, Successors};
 use crate::api::prefill::Prefill;
+use crate::api::sse::Scanner;
 use crate::api::verdict::{self, Verdict};
 use crate::error::Error;
 use crate::stream::continuation::{Refusal, Splice, Transcript, Unfit};
-use crate::stream::sse::Scanner;
 use crate::telemetry::{ContinuationOutcome, EndReason, Recorder};
 
 /// Upstreams of one stream that may die before it ends with an error. Who dies in the third place is no accident: each of

@@ -13,9 +13,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::end::Usage;
-use super::sse;
 use super::window::Window;
 use crate::api::endpoint::Ending;
+use crate::api::sse;
 use crate::telemetry::EndReason;
 
 /// Bytes of a finish reason worth keeping; the known ones have at most 14.

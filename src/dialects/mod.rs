@@ -1,0 +1,16 @@
+//! Translation between the dialects of providers and clients. Pure: bytes and events in, bytes and events out; no clock, no
+//! chance, no socket.
+//!
+//! A dialect that clients speak is a [`Front`], one that upstreams speak a [`Provider`]; some are both. Between them stands
+//! the [`conversation`]. What has the same dialect on both sides does not come here at all: its bytes go on as they are.
+
+pub mod conversation;
+mod frames;
+mod front;
+mod provider;
+mod translation;
+
+pub use frames::{Frame, Frames, Framing};
+pub use front::{Asked, Encode, Front, Place, Refusal};
+pub use provider::{Decoder, Lost, Machine, Malformed, Provider, Sent, Target, Unfit};
+pub use translation::Translator;
