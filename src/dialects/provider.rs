@@ -85,6 +85,8 @@ pub struct Sent {
     pub form_tool: Option<String>,
     /// Whether a stream was asked for.
     pub stream: bool,
+    /// [`Target::unique`], for ids that the provider does not give.
+    pub unique: String,
 }
 
 /// Something that the client asked for and the target can't honour.
