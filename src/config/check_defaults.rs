@@ -39,11 +39,15 @@ const REFUSED_MEMBERS: [&str; 6] = ["model", "models", "stream", "stream_options
 /// `[routes.defaults]`
 pub(super) fn defaults(table: &mut Table<'_>) -> Defaults {
     let headers = bounded(table, "headers");
-    let body = bounded(table, "body");
     Defaults {
         headers: headers.iter().filter_map(|(name, value)| header(name, value)).collect(),
-        body: body.iter().filter_map(|(name, value)| member(name, value)).collect(),
+        body: members(table, "body"),
     }
+}
+
+/// The members of a JSON body that the table `key` gives.
+pub(super) fn members(table: &mut Table<'_>, key: &'static str) -> Vec<BodyDefault> {
+    bounded(table, key).iter().filter_map(|(name, value)| member(name, value)).collect()
 }
 
 /// The entries of the table `key`, not too many.

@@ -8,7 +8,7 @@ use super::check_targets::{Aliased, Targets, position};
 use super::lookup::Lookup;
 use super::pattern::Pattern;
 use super::raw::{Table, Value};
-use super::{Balance, Clocks, Defaults, HashOn, Retry, Route, Target, Upstream};
+use super::{Balance, Clocks, Defaults, HashOn, Retry, Route, Target, Unsupported, Upstream};
 use super::{check_defaults, check_retry, check_upstreams, defaults};
 
 /// Other names of one route.
@@ -16,6 +16,9 @@ const ALIASES_MAX: usize = 64;
 
 /// Routes that a request may go through because it is too long: each asks an upstream before it knows.
 const LARGER_MAX: usize = 4;
+
+/// The words of `unsupported`.
+const UNSUPPORTED: [(&str, Unsupported); 2] = [("refuse", Unsupported::Refuse), ("drop", Unsupported::Drop)];
 
 /// What routes are made of that say nothing else.
 pub(super) struct Above<'a> {
@@ -28,10 +31,8 @@ pub(super) struct Above<'a> {
 pub(super) fn routes(root: &mut Table<'_>, above: &Above<'_>) -> Vec<Route> {
     let tables = bounded(root, "routes");
     if tables.is_empty() {
-        let prefill = above.upstreams.first().and_then(|upstream| upstream.prefill);
-        let weight = defaults::TARGET_WEIGHT.default;
-        let target = Target { upstream: 0, key: None, model: None, weight, prefill };
-        return vec![above.route("*".to_owned(), vec![vec![target]])];
+        let target = above.upstreams.first().map(|upstream| Target::plain(0, None, upstream));
+        return vec![above.route("*".to_owned(), vec![target.into_iter().collect()])];
     }
     let mut names = HashSet::new();
     let mut targets = Targets::new(above.upstreams);
@@ -51,10 +52,7 @@ pub(super) fn default_route(table: &mut Table<'_>, above: &Above<'_>) -> Option<
         Some(value) => position(&value, above.upstreams)?,
     };
     let found = above.upstreams.get(upstream)?;
-    let target = |key| {
-        let weight = defaults::TARGET_WEIGHT.default;
-        vec![Target { upstream, key, model: None, weight, prefill: found.prefill }]
-    };
+    let target = |key| vec![Target::plain(upstream, key, found)];
     let tiers = match found.keys.len() {
         0 | 1 => vec![target(None)],
         several => (0..several).map(|key| target(Some(key))).collect(),
@@ -78,6 +76,7 @@ impl Above<'_> {
             retry: self.retry,
             hedge: None,
             defaults: Defaults::default(),
+            unsupported: Unsupported::Refuse,
         }
     }
 
@@ -117,6 +116,7 @@ impl Above<'_> {
             retry: check_retry::retry_of(&mut table.table("retry"), self.retry),
             hedge: check_retry::hedge(&mut table.table("hedge")),
             defaults: check_defaults::defaults(&mut table.table("defaults")),
+            unsupported: table.choice("unsupported", &UNSUPPORTED, Unsupported::Refuse),
             ..self.route(model.unwrap_or_default(), tiers)
         };
         (route, larger)

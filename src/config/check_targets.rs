@@ -6,7 +6,7 @@ use super::check_keys::model;
 use super::check_upstreams::prefill;
 use super::problem::did_you_mean;
 use super::raw::{Table, Value};
-use super::{Prefill, Target, Upstream, defaults};
+use super::{BodyDefault, Prefill, Target, Upstream, check_kind, defaults};
 
 /// Targets of one route that are tried in order, and its tiers: more would try a client's patience, not the
 /// upstreams.
@@ -18,8 +18,8 @@ const TIER_TARGETS_MAX: usize = 64;
 /// Reads the targets of all routes.
 pub(super) struct Targets<'a> {
     upstreams: &'a [Upstream],
-    /// How the models of upstreams go on with a given beginning, as far as targets have said it.
-    prefills: HashMap<(usize, Option<String>), Option<Prefill>>,
+    /// What targets have said of the models of upstreams.
+    said: HashMap<(usize, Option<String>), (Option<Prefill>, Vec<BodyDefault>)>,
 }
 
 /// What a target needs to know of its route.
@@ -33,7 +33,7 @@ pub(super) struct Aliased<'a> {
 
 impl<'a> Targets<'a> {
     pub(super) fn new(upstreams: &'a [Upstream]) -> Self {
-        Self { upstreams, prefills: HashMap::new() }
+        Self { upstreams, said: HashMap::new() }
     }
 
     /// `routes.targets` or `routes.tiers`.
@@ -105,19 +105,18 @@ impl<'a> Targets<'a> {
             target.model = aliased.model.map(str::to_owned);
         }
         let place = (target.upstream, target.model.clone());
-        if *self.prefills.entry(place).or_insert(target.prefill) != target.prefill {
-            let what = "an earlier target of the same upstream and model has another prefill";
+        let said = (target.prefill, target.extra_body.clone());
+        if *self.said.entry(place).or_insert_with(|| said.clone()) != said {
+            let what = "an earlier target of the same upstream and model has another prefill or extra_body";
             value.refuse_unseen(what.to_owned(), "give both the same".to_owned());
         }
         Some(target)
     }
 
     fn written_target(&self, value: &Value<'_>, weighted: bool) -> Option<Target> {
-        let weight = defaults::TARGET_WEIGHT.default;
         if value.is_text() {
             let upstream = position(value, self.upstreams)?;
-            let prefill = self.upstreams[upstream].prefill;
-            return Some(Target { upstream, key: None, model: None, weight, prefill });
+            return Some(Target::plain(upstream, None, &self.upstreams[upstream]));
         }
         let mut table = value.table("write \"openai\" or { upstream = \"openai\", model = \"gpt-4.1\" }")?;
         let upstream = table.require("upstream", "\"openai\"").and_then(|value| position(&value, self.upstreams));
@@ -125,6 +124,12 @@ impl<'a> Targets<'a> {
         let key = key.map(|value| upstream.and_then(|upstream| key_position(&value, &self.upstreams[upstream])));
         let model = table.take("model").and_then(|value| model(&value));
         let prefill = prefill(&mut table, upstream.and_then(|upstream| self.upstreams[upstream].prefill));
+        let mut extra_body = check_kind::extra_body(&mut table);
+        if let Some(upstream) = upstream {
+            let of_upstream = self.upstreams[upstream].extra_body.iter();
+            let more = of_upstream.filter(|member| extra_body.iter().all(|own| own.name != member.name));
+            extra_body.extend(more.cloned().collect::<Vec<_>>());
+        }
         let weight = if weighted {
             table.whole("weight", &defaults::TARGET_WEIGHT)
         } else {
@@ -132,9 +137,9 @@ impl<'a> Targets<'a> {
                 let what = "targets are tried in their order, whatever they weigh";
                 value.refuse(what.to_owned(), "remove it, or write tiers instead of targets".to_owned());
             }
-            weight
+            defaults::TARGET_WEIGHT.default
         };
-        Some(Target { upstream: upstream?, key: key.flatten(), model, weight, prefill })
+        Some(Target { upstream: upstream?, key: key.flatten(), model, weight, prefill, extra_body })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use secrecy::SecretString;
 
 use super::check::{self, bounded, unique_name};
+use super::check_kind::{self, Spoken};
 use super::raw::{Table, Value};
 use super::{BaseUrl, Gate, OnCancel, Prefill, Probe, Protocol, StreamsLimit, defaults, secret};
 use super::{Upstream, UpstreamDrain, UpstreamKey, UpstreamKind};
@@ -25,23 +26,22 @@ pub(super) fn upstreams(root: &mut Table<'_>) -> Vec<Upstream> {
 }
 
 fn upstream(table: &mut Table<'_>, name: String) -> Upstream {
-    let kinds = [("openai", UpstreamKind::OpenAi), ("demo", UpstreamKind::Demo)];
-    let kind = table.choice("kind", &kinds, UpstreamKind::OpenAi);
-    let (base, keys, ca_file) = match kind {
-        UpstreamKind::OpenAi => (
-            table.require("base_url", "\"https://api.openai.com/v1\"").and_then(|value| base_url(&value)),
-            keys(table),
-            table.take("ca_file").and_then(|value| secret::readable_pem(&value)),
-        ),
-        UpstreamKind::Demo => {
-            refuse_settings_of_remote(table);
-            (None, Vec::new(), None)
-        }
+    let Spoken { kind, preset, base, api, responses, api_version, extra_body } = check_kind::spoken(table);
+    let (keys, ca_file) = if kind == UpstreamKind::Demo {
+        refuse_settings_of_remote(table);
+        (Vec::new(), None)
+    } else {
+        (keys(table), table.take("ca_file").and_then(|value| secret::readable_pem(&value)))
     };
     let protocols = [("auto", Protocol::Auto), ("http1", Protocol::Http1), ("http2", Protocol::Http2)];
     Upstream {
         name,
         kind,
+        preset: preset.map(|preset| preset.name),
+        api,
+        responses,
+        api_version,
+        extra_body,
         base: base.unwrap_or_else(BaseUrl::placeholder),
         keys,
         protocol: table.choice("protocol", &protocols, Protocol::Auto),
@@ -152,15 +152,6 @@ fn probe(table: &mut Table<'_>) -> Option<Probe> {
         return None;
     }
     Some(Probe { path, interval, timeout })
-}
-
-/// `base_url`, not repeated in problems because it may hold a password.
-fn base_url(value: &Value<'_>) -> Option<BaseUrl> {
-    let base = value.text_unseen()?.parse();
-    base.map_err(|what| {
-        value.refuse_unseen(what, "write such as \"https://api.openai.com/v1\"".to_owned());
-    })
-    .ok()
 }
 
 /// A demo upstream is inside this process, so it has no address and no key.

@@ -15,12 +15,14 @@ mod scalar;
 pub mod pattern;
 mod address;
 mod secret;
+mod kind;
 mod upstream;
 mod route;
 pub mod lookup;
 mod check;
 mod check_server;
 mod check_keys;
+mod check_kind;
 mod check_upstreams;
 mod check_retry;
 mod check_health;
@@ -34,6 +36,8 @@ mod summary_routes;
 mod tests;
 #[cfg(test)]
 mod tests_routes;
+#[cfg(test)]
+mod tests_kind;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -45,6 +49,7 @@ use std::time::Duration;
 pub use self::builtin::{demo, from_env};
 pub use self::check::check_log_filter;
 pub use self::env::Env;
+pub use self::kind::{OpenAiApi, Preset, Unsupported, UpstreamKind};
 pub use self::problem::Problem;
 pub use self::route::{
     Balance, BodyDefault, Clocks, Defaults, HashOn, Hedge, HedgeAfter, Retry, RetryBudget, Route, Target,
@@ -52,7 +57,6 @@ pub use self::route::{
 pub use self::summary::Summary;
 pub use self::upstream::{
     BaseUrl, Gate, OnCancel, Prefill, Probe, Protocol, StreamsLimit, Upstream, UpstreamDrain, UpstreamKey,
-    UpstreamKind,
 };
 
 /// Reads and checks the file at `path`. Relative paths in it are relative to its directory.

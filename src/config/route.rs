@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{OnCancel, Prefill};
+use super::defaults::TARGET_WEIGHT;
+use super::{OnCancel, Prefill, Unsupported, Upstream};
 
 /// `[[routes]]`
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Route {
     pub hedge: Option<Hedge>,
     /// What requests get that they lack.
     pub defaults: Defaults,
+    /// What happens to requests that a target can't honour in all that they ask for.
+    pub unsupported: Unsupported,
 }
 
 impl Route {
@@ -57,6 +60,17 @@ pub struct Target {
     pub weight: u32,
     /// How it goes on with a given beginning of an answer, if it can. The same for the same model of an upstream.
     pub prefill: Option<Prefill>,
+    /// Members that requests to it get, on top of what they have, those of its upstream included. The same for the same
+    /// model of an upstream.
+    pub extra_body: Vec<BodyDefault>,
+}
+
+impl Target {
+    /// One that says nothing of itself.
+    pub(super) fn plain(upstream: usize, key: Option<usize>, of: &Upstream) -> Self {
+        let (prefill, extra_body) = (of.prefill, of.extra_body.clone());
+        Self { upstream, key, model: None, weight: TARGET_WEIGHT.default, prefill, extra_body }
+    }
 }
 
 /// Who of a tier is asked.

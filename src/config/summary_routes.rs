@@ -4,16 +4,17 @@ use std::fmt;
 
 use super::summary::{clock, clock_or_off, clocks, quoted, size};
 use super::{
-    Balance, Config, Defaults, HashOn, Hedge, HedgeAfter, OnCancel, Prefill, Protocol, Retry, Route, StreamsLimit,
-    Target, Upstream, UpstreamKind,
+    Balance, Config, Defaults, HashOn, Hedge, HedgeAfter, OnCancel, OpenAiApi, Prefill, Protocol, Retry, Route,
+    StreamsLimit, Target, Unsupported, Upstream, UpstreamKind,
 };
 
 pub(super) fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
     writeln!(f, "\n[[upstreams]]\nname = {}", quoted(&upstream.name))?;
     match upstream.kind {
         UpstreamKind::Demo => writeln!(f, "kind = \"demo\"")?,
-        UpstreamKind::OpenAi => {
-            writeln!(f, "kind = \"openai\"\nbase_url = {}", quoted(&upstream.base.to_string()))?;
+        kind => {
+            writeln!(f, "kind = \"{}\"\nbase_url = {}", kind.name(), quoted(&upstream.base.to_string()))?;
+            dialect(f, upstream)?;
             let keys: Vec<String> =
                 upstream.keys.iter().map(|key| format!("{} (weight {})", key.name, key.weight)).collect();
             writeln!(f, "# keys: {}", if keys.is_empty() { "none".to_owned() } else { keys.join(", ") })?;
@@ -51,6 +52,27 @@ pub(super) fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::
         }
     }
     writeln!(f, "prefill = \"{}\"", prefill(upstream.prefill))
+}
+
+/// What is said of an upstream's dialect beside its kind.
+fn dialect(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
+    if let Some(preset) = upstream.preset {
+        writeln!(f, "preset = \"{preset}\"")?;
+    }
+    if matches!(upstream.kind, UpstreamKind::OpenAi | UpstreamKind::Azure) {
+        let api = match upstream.api {
+            OpenAiApi::Chat => "chat",
+            OpenAiApi::Responses => "responses",
+        };
+        writeln!(f, "api = \"{api}\"\nresponses = {}", upstream.responses)?;
+    }
+    if let Some(version) = &upstream.api_version {
+        writeln!(f, "api_version = {}", quoted(version))?;
+    }
+    for member in &upstream.extra_body {
+        writeln!(f, "# extra_body: {}", member.name)?;
+    }
+    Ok(())
 }
 
 fn gate(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
@@ -118,6 +140,11 @@ fn route(f: &mut fmt::Formatter<'_>, route: &Route, config: &Config) -> fmt::Res
         writeln!(f, "larger = {}", quoted(larger))?;
     }
     writeln!(f, "continue = {}", route.continues)?;
+    let unsupported = match route.unsupported {
+        Unsupported::Refuse => "refuse",
+        Unsupported::Drop => "drop",
+    };
+    writeln!(f, "unsupported = \"{unsupported}\"")?;
     writeln!(f, "[routes.retry]")?;
     retry(f, route.retry)?;
     if let Some(policy) = route.hedge {
@@ -135,6 +162,10 @@ fn target(target: &Target, config: &Config) -> String {
     parts.extend(target.model.as_ref().map(|model| format!("model = {}", quoted(model))));
     parts.push(format!("weight = {}", target.weight));
     parts.push(format!("prefill = \"{}\"", prefill(target.prefill)));
+    if !target.extra_body.is_empty() {
+        let members = target.extra_body.iter().map(|member| format!("{} = {}", member.name, member.json));
+        parts.push(format!("extra_body = {{ {} }}", members.collect::<Vec<_>>().join(", ")));
+    }
     format!("{{ {} }}", parts.join(", "))
 }
 

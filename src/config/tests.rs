@@ -17,6 +17,9 @@ pub(super) const MINIMAL: &str = "[[upstreams]]\nname = \"u\"\nbase_url = \"http
 pub(super) fn env() -> Env {
     Env::of([
         ("OPENAI_API_KEY", "sk-upstream-canary"),
+        ("GROQ_API_KEY", "gsk-upstream-canary"),
+        ("ANTHROPIC_API_KEY", "sk-ant-upstream-canary"),
+        ("AZURE_OPENAI_API_KEY", "azure-upstream-canary"),
         ("MILLSTREAM_KEY_TEAM_A", "sk-virtual-canary-0001"),
         ("SAME", "sk-virtual-canary-0001"),
         ("SHORT", "sk-canary"),

@@ -230,7 +230,7 @@ fn tiers_and_targets_that_mean_nothing_are_told() {
              write balance = \"hash\", or remove it",
             "config.toml:20:9: routes[4].tiers: a route with 0 tiers; write 1 to 16 tiers",
             "config.toml:23:12: routes[5].targets[0]: an earlier target of the same upstream and model \
-             has another prefill; give both the same",
+             has another prefill or extra_body; give both the same",
         ],
     );
 }

@@ -6,14 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// What an upstream speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamKind {
-    /// OpenAI's API, by OpenAI or anybody else.
-    OpenAi,
-    /// The demo upstream inside this process.
-    Demo,
-}
+use super::{BodyDefault, OpenAiApi, UpstreamKind};
 
 /// HTTP version towards an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +26,16 @@ pub struct Upstream {
     pub name: String,
     /// Dialect.
     pub kind: UpstreamKind,
+    /// The well-known one that it is.
+    pub preset: Option<&'static str>,
+    /// Which API clients of other dialects are translated to, where the kind has several.
+    pub api: OpenAiApi,
+    /// Whether it answers `/responses` itself; else such requests are translated.
+    pub responses: bool,
+    /// Azure's dated API, with deployments in the path; `None`: the one without dates.
+    pub api_version: Option<String>,
+    /// Members that requests to it get, on top of what they have; a target may have more.
+    pub extra_body: Vec<BodyDefault>,
     /// Where it is, taken apart.
     pub base: BaseUrl,
     /// API keys, one of which is sent as `authorization: Bearer`; without any, none is. Each is a target of its

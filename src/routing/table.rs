@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::lookup::Lookup;
-use crate::config::{self, Config, Prefill};
+use crate::config::{self, BodyDefault, Config, Prefill};
 use crate::units::{RouteId, TargetId, UpstreamId};
 
 /// All routes, arranged for looking up. Immutable; built once and shared.
@@ -52,6 +52,8 @@ pub struct Target {
     pub model: Option<Arc<str>>,
     /// How it goes on with a given beginning of an answer, if it can.
     pub prefill: Option<Prefill>,
+    /// Members that requests to it get, on top of what they have.
+    pub extra_body: Arc<[BodyDefault]>,
 }
 
 impl Table {
@@ -153,8 +155,14 @@ impl<'c> Builder<'c> {
         let next = self.targets.len();
         *self.ids.entry((target.upstream, key, model)).or_insert_with(|| {
             let id = TargetId::new(next);
-            let (upstream, prefill) = (UpstreamId::new(target.upstream), target.prefill);
-            self.targets.push(Target { id, upstream, key, model: model.map(Arc::from), prefill });
+            self.targets.push(Target {
+                id,
+                upstream: UpstreamId::new(target.upstream),
+                key,
+                model: model.map(Arc::from),
+                prefill: target.prefill,
+                extra_body: target.extra_body.as_slice().into(),
+            });
             id
         })
     }
