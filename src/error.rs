@@ -19,7 +19,7 @@ struct Inner {
     origin: Origin,
     retry: Retry,
     detail: Cow<'static, str>,
-    param: Option<&'static str>,
+    param: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -114,10 +114,10 @@ impl Error {
         self
     }
 
-    /// Names the request field at fault (`param` in the OpenAI error form).
+    /// Names the request field at fault (`param` in the OpenAI error form), as the client wrote it.
     #[must_use]
-    pub fn with_param(mut self, param: &'static str) -> Self {
-        self.0.param = Some(param);
+    pub fn with_param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.0.param = Some(param.into());
         self
     }
 
@@ -149,8 +149,8 @@ impl Error {
     }
 
     /// The request field at fault, if one is.
-    pub fn param(&self) -> Option<&'static str> {
-        self.0.param
+    pub fn param(&self) -> Option<&str> {
+        self.0.param.as_deref()
     }
 
     /// When trying again makes sense, if that is known.

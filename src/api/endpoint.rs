@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use crate::api::dialect::Dialect;
 use crate::api::request::MODEL_BYTES_MAX;
 
 /// Bytes of the id of a stored response, file or batch. Some gateways pack routing data into ids, so this is
@@ -21,6 +22,8 @@ pub enum ModelField {
     Json,
     /// The `model` part of a `multipart/form-data` body.
     Form,
+    /// The path.
+    Path,
     /// Nowhere: the request goes to the default upstream.
     None,
 }
@@ -32,6 +35,12 @@ pub enum Ending {
     Chat,
     /// A terminal event: `response.completed`, `.failed`, `.incomplete`, or an `error` event (Responses API).
     Responses,
+    /// `message_stop`, or an `error` event (Anthropic's Messages API).
+    Messages,
+    /// A finish reason for every candidate, or the reason why there is none (Gemini).
+    Gemini,
+    /// `"done": true`, in lines of JSON (`Ollama`).
+    Ollama,
     /// The end of the transfer itself.
     Transfer,
 }
@@ -69,6 +78,32 @@ pub enum Endpoint {
     Files,
     /// `/v1/batches` and below
     Batches,
+    /// `POST /v1/messages`, Anthropic's.
+    Messages,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
+    /// `POST /v1beta/models/{model}:generateContent`, Gemini's, as all below `/v1beta` and `/v1alpha`.
+    GenerateContent,
+    /// `POST /v1beta/models/{model}:streamGenerateContent`
+    StreamGenerateContent,
+    /// `POST /v1beta/models/{model}:countTokens`
+    GeminiCountTokens,
+    /// `POST /v1beta/models/{model}:{embedContent,batchEmbedContents}`
+    GeminiEmbed,
+    /// `GET /v1beta/models`, answered from the routes.
+    GeminiModels,
+    /// `GET /v1beta/models/{id}`, answered from the routes.
+    GeminiModel,
+    /// `POST /api/chat`, `Ollama`'s, as all below `/api`.
+    OllamaChat,
+    /// `POST /api/generate`
+    OllamaGenerate,
+    /// `POST /api/embed` and, its older form, `/api/embeddings`
+    OllamaEmbed,
+    /// `GET /api/tags`, answered from the routes.
+    OllamaTags,
+    /// `GET /api/version`, answered here.
+    OllamaVersion,
 }
 
 /// What a method and a path name.
@@ -79,6 +114,14 @@ pub struct Matched<'a> {
     /// The `{id}` of the path, where it has one. A model's name is percent-decoded; the id of any other item
     /// needs no decoding, because escapes in it are refused.
     pub id: Option<Cow<'a, str>>,
+    /// What is to be done with a model, where the path says that (Gemini).
+    pub verb: Option<&'static str>,
+}
+
+impl Matched<'static> {
+    fn of(endpoint: Endpoint) -> Self {
+        Self { endpoint, id: None, verb: None }
+    }
 }
 
 /// Why a method and a path name nothing.
@@ -92,8 +135,14 @@ pub enum NoMatch {
 
 /// The surface at `method` and `path` (without query).
 pub fn find<'a>(method: &Method, path: &'a str) -> Result<Matched<'a>, NoMatch> {
-    let rest = path.strip_prefix("/v1/").ok_or(NoMatch::NotFound)?;
-    let (matched, allow) = collection(rest).or_else(|| item(rest)).ok_or(NoMatch::NotFound)?;
+    let (version, rest) = path.strip_prefix('/').and_then(|path| path.split_once('/')).ok_or(NoMatch::NotFound)?;
+    let found = match version {
+        "v1" => collection(rest).or_else(|| item(rest)),
+        "v1beta" | "v1alpha" => gemini(rest),
+        "api" => ollama(rest),
+        _ => None,
+    };
+    let (matched, allow) = found.ok_or(NoMatch::NotFound)?;
     if allow.split(", ").any(|allowed| allowed == method.as_str()) {
         Ok(matched)
     } else {
@@ -116,16 +165,57 @@ fn collection(rest: &str) -> Option<(Matched<'static>, &'static str)> {
         "rerank" => (Endpoint::Rerank, "POST"),
         "files" => (Endpoint::Files, "GET, POST"),
         "batches" => (Endpoint::Batches, "GET, POST"),
+        "messages" => (Endpoint::Messages, "POST"),
+        "messages/count_tokens" => (Endpoint::CountTokens, "POST"),
         _ => return None,
     };
-    Some((Matched { endpoint, id: None }, allow))
+    Some((Matched::of(endpoint), allow))
+}
+
+fn gemini(rest: &str) -> Option<(Matched<'_>, &'static str)> {
+    const VERBS: [(&str, Endpoint); 5] = [
+        (":generateContent", Endpoint::GenerateContent),
+        (":streamGenerateContent", Endpoint::StreamGenerateContent),
+        (":countTokens", Endpoint::GeminiCountTokens),
+        (":embedContent", Endpoint::GeminiEmbed),
+        (":batchEmbedContents", Endpoint::GeminiEmbed),
+    ];
+    if rest == "models" {
+        return Some((Matched::of(Endpoint::GeminiModels), "GET"));
+    }
+    let item = rest.strip_prefix("models/")?;
+    // A model's name may have a colon in it, as `Ollama`'s have.
+    let asked = VERBS.iter().find_map(|(verb, endpoint)| Some((item.strip_suffix(verb)?, &verb[1..], *endpoint)));
+    let (id, verb, endpoint, allow) = match asked {
+        Some((model, verb, endpoint)) => (model, Some(verb), endpoint, "POST"),
+        None => (item, None, Endpoint::GeminiModel, "GET"),
+    };
+    Some((Matched { endpoint, id: Some(model_name(id)?), verb }, allow))
+}
+
+fn ollama(rest: &str) -> Option<(Matched<'static>, &'static str)> {
+    let (endpoint, allow) = match rest {
+        "chat" => (Endpoint::OllamaChat, "POST"),
+        "generate" => (Endpoint::OllamaGenerate, "POST"),
+        "embed" | "embeddings" => (Endpoint::OllamaEmbed, "POST"),
+        "tags" => (Endpoint::OllamaTags, "GET"),
+        "version" => (Endpoint::OllamaVersion, "GET"),
+        _ => return None,
+    };
+    Some((Matched::of(endpoint), allow))
+}
+
+/// What of a path, with its query, stands below the version: the part that an upstream's `base_url` has instead.
+pub fn below_version(path_and_query: &str) -> &str {
+    let version = path_and_query.get(1..).and_then(|rest| rest.find('/'));
+    version.map_or(path_and_query, |slash| &path_and_query[slash + 1..])
 }
 
 fn item(rest: &str) -> Option<(Matched<'_>, &'static str)> {
     let (collection, item) = rest.split_once('/')?;
     if collection == "models" {
         let id = Some(model_name(item)?);
-        return Some((Matched { endpoint: Endpoint::Model, id }, "GET"));
+        return Some((Matched { endpoint: Endpoint::Model, id, verb: None }, "GET"));
     }
     let (id, action) = match item.split_once('/') {
         Some((id, action)) => (id, Some(action)),
@@ -141,7 +231,7 @@ fn item(rest: &str) -> Option<(Matched<'_>, &'static str)> {
         ("batches", Some("cancel")) => (Endpoint::Batches, "POST"),
         _ => return None,
     };
-    is_item_id(id).then_some((Matched { endpoint, id: Some(Cow::Borrowed(id)) }, allow))
+    is_item_id(id).then_some((Matched { endpoint, id: Some(Cow::Borrowed(id)), verb: None }, allow))
 }
 
 /// Ids go on to the upstream as part of its path, so nothing that some server could read as more than one
@@ -161,7 +251,7 @@ fn model_name(escaped: &str) -> Option<Cow<'_, str>> {
     ok.then_some(name)
 }
 
-fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
@@ -181,7 +271,7 @@ fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
 
 impl Endpoint {
     /// Every surface, for tables that hold one entry each.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 28] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Responses,
@@ -197,9 +287,22 @@ impl Endpoint {
         Self::Rerank,
         Self::Files,
         Self::Batches,
+        Self::Messages,
+        Self::CountTokens,
+        Self::GenerateContent,
+        Self::StreamGenerateContent,
+        Self::GeminiCountTokens,
+        Self::GeminiEmbed,
+        Self::GeminiModels,
+        Self::GeminiModel,
+        Self::OllamaChat,
+        Self::OllamaGenerate,
+        Self::OllamaEmbed,
+        Self::OllamaTags,
+        Self::OllamaVersion,
     ];
 
-    /// The name in metrics and logs. One of [`Endpoint::ALL`]'s fifteen, whatever the path was.
+    /// The name in metrics and logs. One of [`Endpoint::ALL`]'s, whatever the path was.
     pub fn name(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat_completions",
@@ -217,12 +320,52 @@ impl Endpoint {
             Self::Rerank => "rerank",
             Self::Files => "files",
             Self::Batches => "batches",
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
+            Self::GenerateContent => "generate_content",
+            Self::StreamGenerateContent => "stream_generate_content",
+            Self::GeminiCountTokens => "gemini_count_tokens",
+            Self::GeminiEmbed => "gemini_embed",
+            Self::GeminiModels => "gemini_models",
+            Self::GeminiModel => "gemini_model",
+            Self::OllamaChat => "ollama_chat",
+            Self::OllamaGenerate => "ollama_generate",
+            Self::OllamaEmbed => "ollama_embed",
+            Self::OllamaTags => "ollama_tags",
+            Self::OllamaVersion => "ollama_version",
+        }
+    }
+
+    /// The dialect that it belongs to.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::GenerateContent
+            | Self::StreamGenerateContent
+            | Self::GeminiCountTokens
+            | Self::GeminiEmbed
+            | Self::GeminiModels
+            | Self::GeminiModel => Dialect::Gemini,
+            Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::OllamaEmbed
+            | Self::OllamaTags
+            | Self::OllamaVersion => Dialect::Ollama,
+            _ => Dialect::OpenAi,
         }
     }
 
     /// Whether the gateway answers it itself, from its routes.
     pub fn is_local(self) -> bool {
-        matches!(self, Self::Models | Self::Model)
+        matches!(
+            self,
+            Self::Models
+                | Self::Model
+                | Self::GeminiModels
+                | Self::GeminiModel
+                | Self::OllamaTags
+                | Self::OllamaVersion
+        )
     }
 
     /// Where the model name of a request to this surface is found.
@@ -235,9 +378,25 @@ impl Endpoint {
             | Self::Moderations
             | Self::ImageGenerations
             | Self::AudioSpeech
-            | Self::Rerank => ModelField::Json,
+            | Self::Rerank
+            | Self::Messages
+            | Self::CountTokens
+            | Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::OllamaEmbed => ModelField::Json,
             Self::ImageForms | Self::AudioForms => ModelField::Form,
-            Self::ResponsesItem | Self::Models | Self::Model | Self::Files | Self::Batches => ModelField::None,
+            Self::GenerateContent | Self::StreamGenerateContent | Self::GeminiCountTokens | Self::GeminiEmbed => {
+                ModelField::Path
+            }
+            Self::ResponsesItem
+            | Self::Models
+            | Self::Model
+            | Self::Files
+            | Self::Batches
+            | Self::GeminiModels
+            | Self::GeminiModel
+            | Self::OllamaTags
+            | Self::OllamaVersion => ModelField::None,
         }
     }
 
@@ -246,6 +405,9 @@ impl Endpoint {
         match self {
             Self::ChatCompletions | Self::Completions => Ending::Chat,
             Self::Responses | Self::ResponsesItem => Ending::Responses,
+            Self::Messages => Ending::Messages,
+            Self::GenerateContent | Self::StreamGenerateContent => Ending::Gemini,
+            Self::OllamaChat | Self::OllamaGenerate => Ending::Ollama,
             _ => Ending::Transfer,
         }
     }
@@ -256,10 +418,19 @@ impl Endpoint {
         method == Method::GET || self.model_field() != ModelField::None
     }
 
-    /// Whether `"stream": true` in a JSON body means that the answer must be a stream of events. Other
-    /// surfaces may stream too; their answers are passed on as they come.
+    /// Whether `"stream": true` in a JSON body, or the path itself, means that the answer must be a stream of events.
+    /// Other surfaces may stream too; their answers are passed on as they come.
     pub fn may_stream(self) -> bool {
-        matches!(self, Self::ChatCompletions | Self::Completions | Self::Responses)
+        matches!(
+            self,
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Responses
+                | Self::Messages
+                | Self::StreamGenerateContent
+                | Self::OllamaChat
+                | Self::OllamaGenerate
+        )
     }
 
     /// Whether the surface knows `stream_options.include_usage`. The Responses API does not: it reports
@@ -272,6 +443,8 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+
+    use http::HeaderMap;
 
     use super::*;
 
@@ -370,6 +543,60 @@ mod tests {
         }
         check(&format!("GET /v1/models/{}", "a".repeat(257)), &Err(NoMatch::NotFound));
         check(&format!("GET /v1/files/{}", "a".repeat(513)), &Err(NoMatch::NotFound));
+    }
+
+    #[test]
+    fn the_surfaces_of_other_dialects_are_found() {
+        use Endpoint::*;
+        for (request, endpoint, id) in [
+            ("POST /v1/messages", Messages, None),
+            ("POST /v1/messages/count_tokens", CountTokens, None),
+            ("POST /v1beta/models/gemini-3:generateContent", GenerateContent, Some("gemini-3")),
+            ("POST /v1alpha/models/a/b%3Ac:streamGenerateContent", StreamGenerateContent, Some("a/b:c")),
+            ("POST /v1beta/models/llama3:8b:countTokens", GeminiCountTokens, Some("llama3:8b")),
+            ("POST /v1beta/models/e:embedContent", GeminiEmbed, Some("e")),
+            ("POST /v1beta/models/e:batchEmbedContents", GeminiEmbed, Some("e")),
+            ("GET /v1beta/models", GeminiModels, None),
+            ("GET /v1beta/models/llama3:8b", GeminiModel, Some("llama3:8b")),
+            ("POST /api/chat", OllamaChat, None),
+            ("POST /api/generate", OllamaGenerate, None),
+            ("POST /api/embed", OllamaEmbed, None),
+            ("POST /api/embeddings", OllamaEmbed, None),
+            ("GET /api/tags", OllamaTags, None),
+            ("GET /api/version", OllamaVersion, None),
+        ] {
+            check(request, &Ok((endpoint, id)));
+            let path = request.split_once(' ').expect("method and path").1;
+            assert_eq!(endpoint.dialect(), Dialect::of(path, &HeaderMap::new()), "{request}");
+        }
+        for request in [
+            "POST /v1beta/messages",
+            "POST /v1/models/m:generateContent",
+            "POST /v1beta/models/:generateContent",
+            "POST /v1beta/models/../x:generateContent",
+            "POST /v1beta/models/%2e%2e:generateContent",
+            "POST /v1beta/tunedModels/m:generateContent",
+            "POST /api/chat/",
+            "POST /api",
+            "POST /chat",
+        ] {
+            let (method, path) = request.split_once(' ').expect("method and path");
+            let found = find(&Method::from_bytes(method.as_bytes()).expect("a method"), path);
+            assert!(found.is_err(), "{request}: {found:?}");
+        }
+        check("GET /v1beta/models/m:generateContent", &Err(NoMatch::MethodNotAllowed("POST")));
+        check("POST /v1beta/models/m", &Err(NoMatch::MethodNotAllowed("GET")));
+    }
+
+    #[test]
+    fn an_upstream_has_a_version_of_its_own() {
+        for (path, expected) in [
+            ("/v1/chat/completions?a=/b", "/chat/completions?a=/b"),
+            ("/v1beta/models/m", "/models/m"),
+            ("/api/chat", "/chat"),
+        ] {
+            assert_eq!(below_version(path), expected);
+        }
     }
 
     #[test]

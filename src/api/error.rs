@@ -117,7 +117,7 @@ struct Envelope<'a> {
 struct Object<'a> {
     message: &'a str,
     r#type: &'static str,
-    param: Option<&'static str>,
+    param: Option<&'a str>,
     code: Option<&'static str>,
     request_id: &'a str,
 }
@@ -129,7 +129,7 @@ struct ResponsesEvent<'a> {
     r#type: &'static str,
     code: Option<&'static str>,
     message: &'a str,
-    param: Option<&'static str>,
+    param: Option<&'a str>,
     sequence_number: u64,
     request_id: &'a str,
     error: Object<'a>,

@@ -12,6 +12,7 @@ use std::ops::Range;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::api::dialect::Dialect;
 use crate::error::{Error, Kind};
 
 /// Bytes of a model name. The longest in use are paths of fine-tuned models, below 200.
@@ -26,6 +27,9 @@ const STREAM: &str = "stream";
 const STREAM_OPTIONS: &str = "stream_options";
 const N: &str = "n";
 const INCLUDE_USAGE: &str = "include_usage";
+/// Gemini's number of choices, and the member that it stands in, as JSON and as protocol buffers write them.
+const GENERATION_CONFIG: [&str; 2] = ["generationConfig", "generation_config"];
+const CANDIDATE_COUNT: [&str; 2] = ["candidateCount", "candidate_count"];
 
 /// What the gateway needs to know of a JSON request, with the byte positions that [`crate::api::edit`] needs.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct Fields {
     pub(super) models: Option<Models>,
     pub(super) stream_options: StreamOptions,
     stream: Option<bool>,
+    /// What an absent `stream` means.
+    streams_by_default: bool,
     n: Option<u32>,
 }
 
@@ -87,8 +93,14 @@ pub struct ScanError {
     text: Cow<'static, str>,
 }
 
-/// Finds the fields in `body`, which must be one JSON object and nothing else.
+/// Finds the fields in `body`, which must be one JSON object and nothing else, in `OpenAI`'s dialect.
 pub fn scan(body: &[u8]) -> Result<Fields, ScanError> {
+    scan_in(Dialect::OpenAi, body)
+}
+
+/// Finds the fields that a dialect has. What another dialect calls so is any other member here: Gemini's requests have
+/// their model in the path, and `n` means nothing to Anthropic.
+pub fn scan_in(dialect: Dialect, body: &[u8]) -> Result<Fields, ScanError> {
     // Up front, because skipped strings are not checked by the JSON parser.
     let text = str::from_utf8(body).map_err(|_| ScanError::new(None, "The request body is not valid UTF-8."))?;
     let mut fields = Fields {
@@ -98,9 +110,14 @@ pub fn scan(body: &[u8]) -> Result<Fields, ScanError> {
         models: None,
         stream_options: StreamOptions::Absent,
         stream: None,
+        streams_by_default: dialect == Dialect::Ollama,
         n: None,
     };
-    let names = &[MODEL, MODELS, STREAM, STREAM_OPTIONS, N];
+    let names: &[&str] = match dialect {
+        Dialect::OpenAi => &[MODEL, MODELS, STREAM, STREAM_OPTIONS, N],
+        Dialect::Anthropic | Dialect::Ollama => &[MODEL, STREAM],
+        Dialect::Gemini => &GENERATION_CONFIG,
+    };
     fields.empty = walk(text, names, &mut |name, value| fields.set(name, text, value))?;
     Ok(fields)
 }
@@ -125,9 +142,9 @@ impl Fields {
         self.model().ok_or_else(|| ScanError::new(Some(MODEL), "You must provide a `model`."))
     }
 
-    /// Whether `stream` is true.
+    /// Whether `stream` is true, or absent where that means the same.
     pub fn stream(&self) -> bool {
-        self.stream.unwrap_or(false)
+        self.stream.unwrap_or(self.streams_by_default)
     }
 
     /// The number of choices asked for, at least 1.
@@ -147,13 +164,20 @@ impl Fields {
         let seen = match name {
             MODEL => self.model.replace(Model::new(text, value)?).is_some(),
             // An explicit `null` counts as written, so that a second one is seen.
-            STREAM => self.stream.replace(boolean(STREAM, value)?).is_some(),
+            STREAM => {
+                let stream = if value == "null" { self.streams_by_default } else { boolean(STREAM, value)? };
+                self.stream.replace(stream).is_some()
+            }
             N => self.n.replace(choices(value)?).is_some(),
             MODELS => self.models.replace(Models::new(text, value)?).is_some(),
-            _ => {
+            STREAM_OPTIONS => {
                 let seen = !matches!(self.stream_options, StreamOptions::Absent);
                 self.stream_options = StreamOptions::new(text, value)?;
                 seen
+            }
+            _ => {
+                self.n = self.n.max(candidates(value));
+                false
             }
         };
         if seen { Err(ScanError::twice(name)) } else { Ok(()) }
@@ -261,6 +285,17 @@ fn choices(value: &str) -> Result<u32, ScanError> {
         .ok()
         .filter(|n| *n > 0)
         .ok_or_else(|| ScanError::new(Some(N), "`n` must be an integer, at least 1."))
+}
+
+/// Gemini's number of choices. Nothing here is refused: it says how many must finish, and the rest is the upstream's.
+fn candidates(config: &str) -> Option<u32> {
+    let mut most = None;
+    let mut look = |_: &'static str, value: &str| {
+        most = most.max(choices(value).ok());
+        Ok(())
+    };
+    walk(config, &CANDIDATE_COUNT, &mut look).ok()?;
+    most
 }
 
 /// Where `part`, a piece of `whole`, stands in it.
@@ -445,6 +480,30 @@ mod tests {
         let long = format!(r#"{{"model":"{}"}}"#, "a".repeat(MODEL_BYTES_MAX + 1));
         assert_eq!(scan(long.as_bytes()).expect_err("too long").param(), Some("model"));
         assert!(scan(b"{\"a\":\"\xff\"}").expect_err("not UTF-8").to_string().contains("UTF-8"));
+    }
+
+    #[test]
+    fn each_dialect_has_fields_of_its_own() {
+        use Dialect::{Anthropic, Gemini, Ollama, OpenAi};
+        for (dialect, body, expected) in [
+            (Anthropic, r#"{"model":"m","n":0,"stream_options":7,"models":1}"#, (Some("m"), false, 1)),
+            (Anthropic, r#"{"model":"m","stream":true}"#, (Some("m"), true, 1)),
+            (Ollama, r#"{"model":"m"}"#, (Some("m"), true, 1)),
+            (Ollama, r#"{"model":"m","stream":null}"#, (Some("m"), true, 1)),
+            (Ollama, r#"{"model":"m","stream":false}"#, (Some("m"), false, 1)),
+            (OpenAi, r#"{"generationConfig":{"candidateCount":3}}"#, (None, false, 1)),
+            (Gemini, r#"{"model":7,"stream":"x","generationConfig":{"candidateCount":3}}"#, (None, false, 3)),
+            (Gemini, r#"{"generation_config":{"candidate_count":2},"generationConfig":7}"#, (None, false, 2)),
+            (Gemini, r#"{"generationConfig":{"candidateCount":"many"}}"#, (None, false, 1)),
+        ] {
+            let fields = scan_in(dialect, body.as_bytes()).expect(body);
+            assert_eq!((fields.model(), fields.stream(), fields.n()), expected, "{dialect:?} {body}");
+        }
+        for (dialect, body) in
+            [(Anthropic, r#"{"model":"a","model":"b"}"#), (Ollama, r#"{"model":"a","Model":"b"}"#), (Gemini, "[]")]
+        {
+            scan_in(dialect, body.as_bytes()).expect_err(body);
+        }
     }
 
     #[test]

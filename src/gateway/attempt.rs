@@ -192,7 +192,7 @@ fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target, begun: Opti
         None => whole,
         Some(begun) => prefill::body(&whole, &begun.text, target.prefill?.into(), begun.tokens)?,
     };
-    Some(Request { method: call.method.clone(), path_and_query: Rc::clone(&call.path_and_query), headers, body })
+    Some(Request { method: call.method.clone(), path_and_query: call.path_for(model), headers, body })
 }
 
 fn answer(worker: &Worker, upstream: UpstreamId, head: &Parts, body: upstream::Body) -> Answer<upstream::Body> {

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use crate::accounting::permit::Permit;
 use crate::api::edit::{self, Changes};
-use crate::api::endpoint::Endpoint;
+use crate::api::endpoint::{Endpoint, ModelField};
 use crate::api::form::{self, FormModel};
+use crate::api::gemini;
 use crate::api::request::Fields;
 use crate::middleware::Record;
 use crate::middleware::auth::Principal;
@@ -23,7 +24,7 @@ pub(super) struct Call {
     /// The id in the path, where the endpoint has one.
     pub(super) item: Option<Rc<str>>,
     pub(super) method: Method,
-    /// Path and query below `/v1`.
+    /// Path and query below the version, without any credential.
     pub(super) path_and_query: Rc<str>,
     /// Those that go on to an upstream.
     pub(super) headers: Rc<HeaderMap>,
@@ -60,6 +61,9 @@ pub(super) struct Admitted {
 impl Call {
     /// The model asked for, if the request names one.
     pub(super) fn model(&self) -> Option<&str> {
+        if self.endpoint.model_field() == ModelField::Path {
+            return self.item.as_deref();
+        }
         match &self.content {
             Content::Json(_, fields) => fields.model(),
             Content::Form(_, form) => form.name(),
@@ -70,8 +74,8 @@ impl Call {
     /// Every model that the client would take, in its order.
     pub(super) fn models(&self) -> impl Iterator<Item = &str> {
         let (listed, single) = match &self.content {
-            Content::Json(_, fields) => (Some(fields), None),
-            Content::Form(..) | Content::Opaque(_) => (None, self.model()),
+            Content::Json(_, fields) if self.endpoint.model_field() == ModelField::Json => (Some(fields), None),
+            _ => (None, self.model()),
         };
         listed.into_iter().flat_map(Fields::models).chain(single)
     }
@@ -86,7 +90,8 @@ impl Call {
 
     /// Whether the client asked for a stream on a surface where that is ours to know.
     pub(super) fn streams(&self) -> bool {
-        self.endpoint.may_stream() && matches!(&self.content, Content::Json(_, fields) if fields.stream())
+        self.endpoint == Endpoint::StreamGenerateContent
+            || self.endpoint.may_stream() && matches!(&self.content, Content::Json(_, fields) if fields.stream())
     }
 
     /// Choices that each must finish.
@@ -94,6 +99,16 @@ impl Call {
         match &self.content {
             Content::Json(_, fields) => fields.n(),
             Content::Form(..) | Content::Opaque(_) => 1,
+        }
+    }
+
+    /// Path and query for an upstream of the same dialect that calls the model so.
+    pub(super) fn path_for(&self, model: Option<&str>) -> Rc<str> {
+        match model {
+            Some(model) if self.endpoint.model_field() == ModelField::Path && self.model() != Some(model) => {
+                gemini::rename(&self.path_and_query, model).into()
+            }
+            _ => Rc::clone(&self.path_and_query),
         }
     }
 

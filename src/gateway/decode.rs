@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, Uri};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
@@ -16,8 +16,8 @@ use tower::{Layer, Service, ServiceExt};
 use super::call::{Call, Content};
 use super::headers;
 use super::local::LocalBoxFuture;
-use crate::api::endpoint::{self, Endpoint, ModelField, NoMatch};
-use crate::api::{form, request};
+use crate::api::endpoint::{self, Endpoint, Matched, ModelField, NoMatch};
+use crate::api::{form, gemini, request};
 use crate::config::{Config, Priority};
 use crate::error::{Error, Kind};
 use crate::middleware::auth::{Authorized, Principal};
@@ -25,9 +25,6 @@ use crate::middleware::{Payload, body_cap};
 use crate::routing::gate::Class;
 use crate::stream::Body;
 use crate::telemetry::{Recorder, Stage};
-
-/// The prefix that every surface has, and that an upstream's `base_url` has instead.
-const PREFIX: &str = "/v1";
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -88,6 +85,7 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
         }
     })?;
     record.endpoint.set(Some(matched.endpoint));
+    let path_and_query = path(&matched, &parts.uri)?;
 
     let began = record.exchange.began();
     let server = &layer.config.server;
@@ -100,11 +98,10 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
     let content = content(matched.endpoint, &parts.headers, body)?;
     let class = class(&layer.config, principal, &parts.headers)?;
     let upstream = parts.headers.get(&headers::CHOSEN_UPSTREAM).cloned();
-    let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let mut call = Call {
         endpoint: matched.endpoint,
         item: matched.id.map(|id| Rc::from(&*id)),
-        path_and_query: path_and_query.strip_prefix(PREFIX).unwrap_or(path_and_query).into(),
+        path_and_query,
         method: parts.method,
         headers: Rc::default(),
         class,
@@ -117,6 +114,19 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
     call.headers = Rc::new(headers::upstream(parts.headers, call.streams()));
     call.record.model.replace(call.model().map(Rc::from));
     Ok(call)
+}
+
+/// Path and query below the version. One with a model's name in it is written anew, so that it has one reading.
+fn path(matched: &Matched<'_>, uri: &Uri) -> Result<Rc<str>, Error> {
+    if matched.endpoint == Endpoint::StreamGenerateContent && !uri.query().is_some_and(gemini::asks_events) {
+        let detail = "A stream is served as server-sent events only: add the query parameter 'alt=sse'.";
+        return Err(Error::new(Kind::BadRequest, detail).with_param("alt"));
+    }
+    let path_and_query = uri.path_and_query().map_or("", |path| path.as_str());
+    Ok(match (&matched.id, matched.verb) {
+        (Some(model), Some(verb)) => gemini::path(model, verb, uri.query()).into(),
+        _ => endpoint::below_version(path_and_query).into(),
+    })
 }
 
 /// Who goes first: what the key says, unless the request puts itself behind that.
@@ -171,8 +181,8 @@ fn content(endpoint: Endpoint, headers: &HeaderMap, body: Bytes) -> Result<Conte
     }
     match endpoint.model_field() {
         ModelField::None => Ok(Content::Opaque(body)),
-        ModelField::Json => {
-            let fields = request::scan(&body)?;
+        ModelField::Json | ModelField::Path => {
+            let fields = request::scan_in(endpoint.dialect(), &body)?;
             if model_is_required(endpoint) {
                 fields.require_model()?;
             }
@@ -188,5 +198,6 @@ fn content(endpoint: Endpoint, headers: &HeaderMap, body: Bytes) -> Result<Conte
 
 /// Where the API itself has a default model (or takes it from a stored prompt), its upstream knows it.
 fn model_is_required(endpoint: Endpoint) -> bool {
-    !matches!(endpoint, Endpoint::Responses | Endpoint::Moderations | Endpoint::ImageGenerations)
+    endpoint.model_field() == ModelField::Json
+        && !matches!(endpoint, Endpoint::Responses | Endpoint::Moderations | Endpoint::ImageGenerations)
 }

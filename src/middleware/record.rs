@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 
 use super::request_id;
 use crate::accounting::headers::RateHeaders;
+use crate::api::dialect::Dialect;
 use crate::api::endpoint::Endpoint;
 use crate::server::{Exchange, Inbound};
 use crate::stream::Departure;
@@ -30,6 +31,8 @@ pub struct Record {
     /// Path of the request. Copied: a `Uri` is a slice of the connection's read buffer and would keep all
     /// of it for as long as the stream runs.
     pub path: Box<str>,
+    /// In which the client is answered, errors included.
+    pub dialect: Dialect,
     /// Which surface was asked.
     pub endpoint: Cell<Option<Endpoint>>,
     /// Who asks, once known.
@@ -121,6 +124,7 @@ impl<S: Service<Request<Payload>>> Service<Request<Inbound>> for RecordService<S
             id: request_id::of(&parts.headers).into(),
             method: parts.method.clone(),
             path: parts.uri.path().into(),
+            dialect: Dialect::of(parts.uri.path(), &parts.headers),
             endpoint: Cell::default(),
             key: Cell::default(),
             route: Cell::default(),

@@ -146,6 +146,19 @@ values!(Endpoint {
     Rerank => "rerank",
     Files => "files",
     Batches => "batches",
+    Messages => "messages",
+    CountTokens => "count_tokens",
+    GenerateContent => "generate_content",
+    StreamGenerateContent => "stream_generate_content",
+    GeminiCountTokens => "gemini_count_tokens",
+    GeminiEmbed => "gemini_embed",
+    GeminiModels => "gemini_models",
+    GeminiModel => "gemini_model",
+    OllamaChat => "ollama_chat",
+    OllamaGenerate => "ollama_generate",
+    OllamaEmbed => "ollama_embed",
+    OllamaTags => "ollama_tags",
+    OllamaVersion => "ollama_version",
 });
 values!(Phase { WaitingFirstToken => "waiting_first_token", Streaming => "streaming" });
 values!(EndReason {

@@ -119,6 +119,7 @@ impl Wish {
             id: format!("r-{}", self.number).into(),
             method: method.clone(),
             path: self.path.into(),
+            dialect: matched.endpoint.dialect(),
             endpoint: Cell::new(Some(matched.endpoint)),
             key: Cell::new(self.key),
             route: Cell::default(),

@@ -137,7 +137,7 @@ impl Tap {
         let usage_only = self.look_for_usage(bytes);
         match self.ending {
             Ending::Responses => self.responses_event(event.name, bytes),
-            Ending::Chat | Ending::Transfer => {
+            _ => {
                 // Some servers speak the Responses form where nobody asked for it. A finish reason, be it null,
                 // stands in nearly every chunk of chat and spares the search for that.
                 if !self.look_for_finishes(bytes) && RESPONSE.ends(bytes).next().is_some() {
@@ -191,7 +191,8 @@ impl Tap {
         }
         match self.ending {
             Ending::Chat => framed && self.finishes >= self.choices,
-            Ending::Responses => false,
+            Ending::Responses | Ending::Messages | Ending::Ollama => false,
+            Ending::Gemini => framed && self.finishes >= self.choices,
             Ending::Transfer => framed,
         }
     }
