@@ -8,9 +8,11 @@ pub mod conversation;
 mod frames;
 mod front;
 mod provider;
+mod registry;
 mod translation;
 
 pub use frames::{Frame, Frames, Framing};
 pub use front::{Asked, Encode, Front, Place, Refusal};
 pub use provider::{Decoder, Lost, Machine, Malformed, Provider, Sent, Target, Unfit};
-pub use translation::Translator;
+pub use registry::{CountFront, EmbedFront, count_front, embed_front, front, provider};
+pub use translation::{Task, Translator};

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use http::HeaderMap;
 
-use super::conversation::{Event, Failure};
+use super::conversation::{Embeddings, EmbeddingsRequest, Event, Failure};
 use super::front::{Asked, Encode, Front};
 use super::provider::{Decoder, Malformed, Provider, Sent};
 
@@ -15,20 +15,32 @@ pub struct Translator {
     provider: &'static dyn Provider,
     asked: Rc<Asked>,
     sent: Rc<Sent>,
+    task: Task,
     stream: Option<(Decoder, Box<dyn Encode>)>,
     /// What the provider has said of its failure, if that was the last event.
     failure: Option<Failure>,
 }
 
+/// What was asked for.
+#[derive(Debug)]
+pub enum Task {
+    /// An answer.
+    Answer,
+    /// Vectors, and how the client's dialect writes them.
+    Embeddings(EmbeddingsRequest, fn(&Embeddings, &EmbeddingsRequest) -> Vec<u8>),
+    /// The number of a prompt's tokens, and how the client's dialect writes that.
+    Count(fn(u64) -> Vec<u8>),
+}
+
 impl Translator {
-    /// For the answer to `sent`, as `asked`.
+    /// For the answer to `sent`, as `asked`. The front of a `task` other than an answer writes its errors alone.
     pub fn new(
-        front: &'static dyn Front,
-        provider: &'static dyn Provider,
+        (front, provider): (&'static dyn Front, &'static dyn Provider),
         asked: Rc<Asked>,
         sent: Rc<Sent>,
+        task: Task,
     ) -> Self {
-        Self { front, provider, asked, sent, stream: None, failure: None }
+        Self { front, provider, asked, sent, task, stream: None, failure: None }
     }
 
     /// Takes bytes of a stream as they come and adds to `out` what they are in the client's dialect.
@@ -60,6 +72,13 @@ impl Translator {
     /// # Errors
     /// When it is none.
     pub fn whole(&mut self, body: &[u8]) -> Result<Vec<u8>, Malformed> {
+        match &self.task {
+            Task::Answer => {}
+            Task::Embeddings(request, write) => {
+                return Ok(write(&self.provider.embeddings(body)?, request));
+            }
+            Task::Count(write) => return Ok(write(self.provider.counted(body)?)),
+        }
         let answer = self.provider.answer(&self.sent, body)?;
         if !self.asked.request.stream {
             return Ok(self.front.answer(&answer, &self.asked));

@@ -11,20 +11,21 @@ use tokio::time::{Instant, timeout_at};
 
 use super::call::Call;
 use super::continuation::Continuation;
+use super::lane::{Leaving, Way};
 use super::plan::Leg;
+use super::translated::{AnswerBody, Heard, Translated};
 use super::trial::Trial;
 use super::worker::Worker;
 use super::{headers, respond};
-use crate::api::edit::Changes;
-use crate::api::prefill;
+use crate::api::endpoint::Ending;
 use crate::api::verdict::{self, ERROR_BYTES_MAX, Verdict};
+use crate::dialects::Translator;
 use crate::error::{Error, Kind};
 use crate::routing::health::Fault;
-use crate::routing::table::Target;
 use crate::stream::{Answer, Opening, PhaseGuard, Relay};
 use crate::telemetry::{FailurePhase, Stage};
 use crate::units::{TargetId, UpstreamId};
-use crate::upstream::{self, Framing, Request, SendError};
+use crate::upstream::{self, Framing, SendError};
 
 /// Where all clocks are off: beyond every timer.
 const NEVER: Duration = Duration::from_hours(365 * 24);
@@ -34,7 +35,7 @@ const NEVER: Duration = Duration::from_hours(365 * 24);
 pub(super) struct Answered {
     pub(super) head: Parts,
     /// On the heap from the beginning: it is large, and each move of it would be a copy.
-    pub(super) relay: Box<Relay<upstream::Body>>,
+    pub(super) relay: Box<Relay<AnswerBody>>,
     pub(super) trial: Trial,
     pub(super) leg: Rc<Leg>,
     /// How it goes on elsewhere if it breaks off, where its route wants that.
@@ -86,8 +87,9 @@ pub(super) type Outcome = Result<Box<Answered>, Box<Failure>>;
 
 struct Opened {
     head: Parts,
-    relay: Box<Relay<upstream::Body>>,
+    relay: Box<Relay<AnswerBody>>,
     opening: Opening,
+    heard: Heard,
 }
 
 impl Opened {
@@ -120,11 +122,14 @@ pub(super) async fn ask(
     let asked = Instant::now();
     let (own, overall) = deadlines(call, leg, asked);
     let target = worker.snapshot.table.target(trial.target());
-    let Some(request) = request(worker, call, leg, target, begun) else {
-        trial.abandoned();
-        let error = Error::new(Kind::UpstreamBroken, "the target can't be asked to go on");
-        return Err(Box::new(Failure::new(error, leg, &trial, Onward::Elsewhere, 0)));
+    let leaving = match (Way { worker, call, leg, target }).leave(begun) {
+        Ok(leaving) => leaving,
+        Err(error) => {
+            trial.abandoned();
+            return Err(Box::new(Failure::new(error, leg, &trial, Onward::Elsewhere, 0)));
+        }
     };
+    let Leaving { request, translator, dropped } = leaving;
     let (upstream, key) = (target.upstream, target.key);
     trial.asked(asked);
     // From here on, not from its answer: most of the wait for a first token may be for the head.
@@ -132,16 +137,22 @@ pub(super) async fn ask(
     worker.recorder.overhead(Stage::Route, asked.saturating_duration_since(call.decoded_at));
     let asking = async {
         let response = worker.pool.send(upstream, key, &request).await?;
-        let (head, body) = response.into_parts();
-        let answer = answer(worker, upstream, &head, body);
-        let settings = respond::settings(worker, call, leg, upstream, (asked, phase));
+        let (mut head, body) = response.into_parts();
+        let heard = Heard::default();
+        let strips_usage = respond::strips_usage(worker, call, upstream, translator.is_some());
+        let answer = match translator {
+            None => answer(worker, upstream, &head, body),
+            Some(translator) => translated(call, upstream, &mut head, (body, *translator, &heard)),
+        };
+        headers::tell_dropped(&mut head.headers, &dropped);
+        let settings = respond::settings(worker, call, leg, strips_usage, (asked, phase));
         let mut relay = Box::new(match begun {
             None => Relay::new(answer, settings),
             Some(_) => Relay::new(answer, respond::for_another(worker, settings)).unheard(),
         });
         let bytes_max = worker.snapshot.config.stream.commit_bytes_max;
         let opening = poll_fn(|cx| relay.poll_opening(cx, bytes_max)).await;
-        Ok(Opened { head, relay, opening })
+        Ok(Opened { head, relay, opening, heard })
     };
     match timeout_at(own.min(overall), asking).await {
         Ok(Ok(opened)) if !opened.is_late() => judge(call, leg, opened, trial),
@@ -173,33 +184,27 @@ pub(super) fn latest(call: &Call, leg: &Leg) -> Instant {
     leg.config().retry.deadline.map_or(overall, |deadline| overall.min(began + deadline))
 }
 
-/// `None` where the target can't be asked that.
-fn request(worker: &Worker, call: &Call, leg: &Leg, target: &Target, begun: Option<&Begun>) -> Option<Request> {
-    let defaults = &leg.config().defaults;
-    let mut headers = Rc::clone(&call.headers);
-    if !defaults.headers.is_empty() {
-        let headers = Rc::make_mut(&mut headers);
-        for (name, value) in &defaults.headers {
-            if !headers.contains_key(name) {
-                headers.insert(name, value.clone());
-            }
-        }
-    }
-    let model = target.model.as_deref().or_else(|| leg.model());
-    let include_usage = worker.snapshot.config.upstreams[target.upstream.index()].include_usage;
-    let whole = call.body(Changes { model, include_usage, defaults: leg.body_defaults() });
-    let body = match begun {
-        None => whole,
-        Some(begun) => prefill::body(&whole, &begun.text, target.prefill?.into(), begun.tokens)?,
-    };
-    Some(Request { method: call.method.clone(), path_and_query: call.path_for(model), headers, body })
-}
-
-fn answer(worker: &Worker, upstream: UpstreamId, head: &Parts, body: upstream::Body) -> Answer<upstream::Body> {
+fn answer(worker: &Worker, upstream: UpstreamId, head: &Parts, body: upstream::Body) -> Answer<AnswerBody> {
     let events = head.status.is_success() && headers::announce_events(&head.headers);
     let framed = body.framing() != Framing::Close;
     let whole = !events && is_for_whole(worker, head);
-    Answer { upstream, events, framed, whole, body }
+    Answer { upstream, events, framed, whole, body: AnswerBody::Plain(body) }
+}
+
+/// An answer that is translated as it comes, with the head that it has then.
+fn translated(
+    call: &Call,
+    upstream: UpstreamId,
+    head: &mut Parts,
+    (body, translator, heard): (upstream::Body, Translator, &Heard),
+) -> Answer<AnswerBody> {
+    let events = head.status.is_success() && call.streams();
+    let is_stream = events && headers::announce_any_stream(&head.headers);
+    let body = Translated::new(body, translator, (head.status, &head.headers), is_stream, heard.clone());
+    headers::of_translated(&mut head.headers, call.endpoint.dialect(), events);
+    // What was written says itself whether it is whole, where its dialect has a last word.
+    let framed = !events || call.endpoint.ending() == Ending::Gemini;
+    Answer { upstream, events, framed, whole: !events, body: AnswerBody::Translated(Box::new(body)) }
 }
 
 /// Whether an answer is worth waiting for all of it: errors, and JSON that is not too long to be held back.
@@ -217,13 +222,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn judge(call: &Call, leg: &Rc<Leg>, opened: Opened, mut trial: Trial) -> Outcome {
-    let Opened { head, relay, opening } = opened;
+    let Opened { mut head, relay, opening, heard } = opened;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         trial.failed(Fault::Broken);
         let error = Error::new(Kind::UpstreamBroken, "the upstream switched protocols unasked");
         return Err(Box::new(Failure::new(error, leg, &trial, Onward::Elsewhere, 1)));
     }
     let is_stream = relay.is_stream();
+    let said = || heard.said().map_or_else(|| relay.held(ERROR_BYTES_MAX), |said| said.to_vec());
     let (verdict, fault) = match opening {
         Opening::Broken(source) => {
             trial.failed(Fault::Broken);
@@ -231,15 +237,14 @@ fn judge(call: &Call, leg: &Rc<Leg>, opened: Opened, mut trial: Trial) -> Outcom
             let error = error.with_source(source);
             return Err(Box::new(Failure::new(error, leg, &trial, Onward::Again, 1)));
         }
-        Opening::Refused => (verdict::of_event(&relay.held(ERROR_BYTES_MAX)), Fault::FirstEvent),
+        Opening::Refused => (verdict::of_event(&said()), Fault::FirstEvent),
         Opening::Committed if head.status.is_success() => {
             let stray = (call.streams() && !is_stream).then(|| relay.held(ERROR_BYTES_MAX));
             (stray.map_or(Verdict::Fine, |text| verdict::of_stray(&text)), Fault::FirstEvent)
         }
-        Opening::Committed => {
-            (verdict::of_answer(head.status, &head.headers, &relay.held(ERROR_BYTES_MAX)), Fault::Status)
-        }
+        Opening::Committed => (verdict::of_answer(head.status, &head.headers, &said()), Fault::Status),
     };
+    head.status = heard.status().unwrap_or(head.status);
     let onward = match verdict {
         Verdict::Fine => {
             trial.committed(is_stream);

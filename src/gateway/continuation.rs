@@ -9,6 +9,7 @@ use super::attempt::{self, Answered, Begun};
 use super::call::Call;
 use super::plan::{Aim, Leg, Next, Plan};
 use super::queue;
+use super::translated::AnswerBody;
 use super::trial::Trial;
 use super::worker::Worker;
 use crate::api::edit::Changes;
@@ -21,7 +22,6 @@ use crate::stream::relay::PendingSuccessor;
 use crate::stream::{End, Successor, Successors};
 use crate::telemetry::{EndReason, RetryDecision};
 use crate::units::{TargetId, UpstreamId};
-use crate::upstream;
 
 /// The trial of whoever answers now.
 type Place = Rc<RefCell<Option<Trial>>>;
@@ -66,7 +66,7 @@ impl Continuation {
     }
 
     /// Who goes on with it, if it is an answer that can be gone on with. `place` is that of its trial.
-    pub(super) fn successors(self, place: &Place) -> Option<Box<dyn Successors<upstream::Body>>> {
+    pub(super) fn successors(self, place: &Place) -> Option<Box<dyn Successors<AnswerBody>>> {
         // As targets are asked, with what the route adds.
         let defaults = self.leg.body_defaults();
         let request = self.call.body(Changes { model: self.leg.model(), include_usage: false, defaults });
@@ -81,12 +81,7 @@ impl Continuation {
     ///
     /// # Cancel safety
     /// Dropping the future cancels what is under way.
-    async fn ask(
-        self,
-        round: Rc<Round>,
-        begun: Begun,
-        place: Place,
-    ) -> Result<Box<Successor<upstream::Body>>, Error> {
+    async fn ask(self, round: Rc<Round>, begun: Begun, place: Place) -> Result<Box<Successor<AnswerBody>>, Error> {
         loop {
             let (aim, paid) = self.next(&round)?;
             let (target, upstream) = (aim.trial.target(), aim.trial.upstream());
@@ -152,8 +147,8 @@ impl Continuation {
     }
 }
 
-impl Successors<upstream::Body> for Others {
-    fn next(&mut self, said: &Transcript, died: Option<EndReason>) -> Option<PendingSuccessor<upstream::Body>> {
+impl Successors<AnswerBody> for Others {
+    fn next(&mut self, said: &Transcript, died: Option<EndReason>) -> Option<PendingSuccessor<AnswerBody>> {
         // Not there any more, the client is gone as well.
         let trial = self.place.take()?;
         let (target, upstream) = (trial.target(), trial.upstream());

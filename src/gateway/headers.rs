@@ -7,10 +7,17 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::api::dialect::Dialect;
 use crate::middleware::request_id;
 
 /// An upstream's own request id, beside ours.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+
+/// What of a request its target was not told.
+const DROPPED: HeaderName = HeaderName::from_static("x-millstream-dropped");
+
+/// Bytes of that header; beyond, it is cut.
+const DROPPED_BYTES_MAX: usize = 2048;
 
 /// Stops buffering in nginx and its kin.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -108,6 +115,45 @@ pub(super) fn announce_events(headers: &HeaderMap) -> bool {
     let plain =
         headers.get(CONTENT_ENCODING).is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     is_events && plain
+}
+
+/// Whether these headers announce a stream in whatever framing.
+pub(super) fn announce_any_stream(headers: &HeaderMap) -> bool {
+    const STREAMS: [&[u8]; 4] = [
+        b"text/event-stream",
+        b"application/x-ndjson",
+        b"application/vnd.amazon.eventstream",
+        b"application/stream+json",
+    ];
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        STREAMS.iter().any(|stream| essence.eq_ignore_ascii_case(stream))
+    })
+}
+
+/// Makes the headers of an answer those of the same in another dialect.
+pub(super) fn of_translated(headers: &mut HeaderMap, dialect: Dialect, events: bool) {
+    for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
+        headers.remove(name);
+    }
+    let content_type = match (events, dialect) {
+        (false, _) => "application/json",
+        (true, Dialect::Ollama) => "application/x-ndjson",
+        (true, _) => "text/event-stream; charset=utf-8",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+}
+
+/// Names what a request has asked for and its target was not told.
+pub(super) fn tell_dropped(headers: &mut HeaderMap, dropped: &[String]) {
+    if dropped.is_empty() {
+        return;
+    }
+    let is_plain = |c: &char| c.is_ascii_graphic() || *c == ' ';
+    let text: String = dropped.join(", ").chars().filter(is_plain).take(DROPPED_BYTES_MAX).collect();
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(DROPPED, value);
+    }
 }
 
 fn not_buffered(headers: &mut HeaderMap) {

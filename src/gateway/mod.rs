@@ -11,7 +11,9 @@ mod dispatch;
 mod drain;
 mod headers;
 mod health;
+mod lane;
 mod local;
+mod native;
 mod plan;
 pub mod probe;
 mod queue;
@@ -20,6 +22,7 @@ mod snapshot;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod translated;
 mod trial;
 mod worker;
 

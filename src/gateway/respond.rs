@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::attempt::Answered;
 use super::call::Call;
 use super::plan::Leg;
+use super::translated::AnswerBody;
 use super::trial::Trial;
 use super::worker::Worker;
 use super::{drain, headers};
@@ -19,7 +20,6 @@ use crate::routing::budget::Live;
 use crate::stream::relay::Pending;
 use crate::stream::{Body, Clocks, PhaseGuard, Relay, Settings};
 use crate::units::UpstreamId;
-use crate::upstream;
 
 /// What an exchange holds until its last byte.
 pub(super) struct Held {
@@ -29,16 +29,21 @@ pub(super) struct Held {
     pub(super) on_cancel: Option<OnCancel>,
 }
 
-/// The settings of a relay for the answer of `upstream`, which was asked at `asked` and is counted by `phase`.
+/// Whether the usage chunk of the answer of `upstream` is taken out: the client has not asked for it. One that nobody asked
+/// this upstream for is its own, and stays.
+pub(super) fn strips_usage(worker: &Worker, call: &Call, upstream: UpstreamId, translated: bool) -> bool {
+    let asks = translated || worker.snapshot.config.upstreams[upstream.index()].include_usage;
+    call.adds_usage() && asks
+}
+
+/// The settings of a relay for an upstream that was asked at `asked` and is counted by `phase`.
 pub(super) fn settings(
     worker: &Worker,
     call: &Call,
     leg: &Leg,
-    upstream: UpstreamId,
+    strip_usage: bool,
     (asked, phase): (Instant, PhaseGuard),
 ) -> Settings {
-    // A usage chunk that nobody asked this upstream for is its own, and stays.
-    let strip_usage = call.adds_usage() && worker.snapshot.config.upstreams[upstream.index()].include_usage;
     Settings { asked, strip_usage, ..base(worker, call, leg, phase) }
 }
 
@@ -101,7 +106,7 @@ where
 {
     let trial = Rc::new(RefCell::new(None));
     let place = Rc::clone(&trial);
-    let pending: Pending<upstream::Body> = Box::pin(async move {
+    let pending: Pending<AnswerBody> = Box::pin(async move {
         let Answered { mut relay, trial, continuation, .. } = *attempts.await?;
         place.replace(Some(trial));
         if let Some(continuation) = continuation {
@@ -118,7 +123,7 @@ where
 /// `trial` is that of the answer, once there is one.
 fn body(
     worker: &Rc<Worker>,
-    relay: Box<Relay<upstream::Body>>,
+    relay: Box<Relay<AnswerBody>>,
     trial: Rc<RefCell<Option<Trial>>>,
     held: Held,
 ) -> Body {

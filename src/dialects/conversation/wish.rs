@@ -61,6 +61,10 @@ pub enum Wish {
     CacheKey,
     /// How long a cache is kept. A hint.
     CacheRetention,
+    /// How a local model is loaded and kept: memory, threads, time. A hint.
+    Loading,
+    /// What no dialect has in common with another, and the answer is the same without. A hint.
+    Hint,
     /// What no dialect has in common with another.
     Other,
 }
@@ -70,7 +74,14 @@ impl Wish {
     pub fn is_hint(self) -> bool {
         matches!(
             self,
-            Self::User | Self::Metadata | Self::Store | Self::CacheKey | Self::CacheRetention | Self::ServiceTier
+            Self::User
+                | Self::Metadata
+                | Self::Store
+                | Self::CacheKey
+                | Self::CacheRetention
+                | Self::ServiceTier
+                | Self::Loading
+                | Self::Hint
         )
     }
 }
@@ -114,9 +125,7 @@ pub struct Open<'a> {
 impl<'a> Open<'a> {
     /// The value of one, which is thereby honoured.
     pub fn take(&self, wish: Wish) -> Option<&'a Value> {
-        let (at, (.., value)) = self.wishes.0.iter().enumerate().find(|(_, (known, ..))| *known == wish)?;
-        self.taken.borrow_mut()[at] = true;
-        Some(value)
+        self.take_where(|known, _| known == wish)
     }
 
     /// Every setting that no dialect shares, by name, which are thereby honoured: for targets of the client's own family.
@@ -129,6 +138,24 @@ impl<'a> Open<'a> {
                 (name.as_str(), value)
             })
             .collect()
+    }
+
+    /// The setting that no dialect shares and that the client calls `name`, which is thereby honoured: for targets that
+    /// know it by that name.
+    pub fn take_other(&self, name: &str) -> Option<&'a Value> {
+        self.take_where(|wish, known| wish == Wish::Other && known == name)
+    }
+
+    /// The setting that the client calls `name`, whatever it is: for what few providers have, and all by the same name.
+    pub fn take_named(&self, name: &str) -> Option<&'a Value> {
+        self.take_where(|_, known| known == name)
+    }
+
+    fn take_where(&self, is_wanted: impl Fn(Wish, &str) -> bool) -> Option<&'a Value> {
+        let mut wishes = self.wishes.0.iter().enumerate();
+        let (at, (.., value)) = wishes.find(|(_, (wish, known, _))| is_wanted(*wish, known))?;
+        self.taken.borrow_mut()[at] = true;
+        Some(value)
     }
 
     /// What was not taken: the kind, and the client's name of it.

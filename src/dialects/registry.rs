@@ -1,0 +1,56 @@
+//! Which dialect is whose: one line each.
+
+use super::conversation::{Embeddings, EmbeddingsRequest, Request};
+use super::front::{Front, Place, Refusal};
+use super::provider::Provider;
+use crate::api::endpoint::Endpoint;
+use crate::config::{OpenAiApi, Upstream, UpstreamKind};
+
+/// How a dialect asks for vectors and gets them.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbedFront {
+    /// Reads a request.
+    pub read: fn(&[u8], &Place<'_>) -> Result<EmbeddingsRequest, Refusal>,
+    /// Writes an answer.
+    pub write: fn(&Embeddings, &EmbeddingsRequest) -> Vec<u8>,
+}
+
+/// How a dialect asks for the number of a prompt's tokens and gets it.
+#[derive(Clone, Copy, Debug)]
+pub struct CountFront {
+    /// Reads a request.
+    pub read: fn(&[u8], &Place<'_>) -> Result<Request, Refusal>,
+    /// Writes an answer.
+    pub write: fn(u64) -> Vec<u8>,
+}
+
+/// The dialect in which a client asks at `endpoint`, where that can be translated. For vectors and counts it is the one
+/// that their errors are told in.
+pub fn front(endpoint: Endpoint) -> Option<&'static dyn Front> {
+    Some(match endpoint {
+        _ => return None,
+    })
+}
+
+/// How vectors are asked for at `endpoint`.
+pub fn embed_front(endpoint: Endpoint) -> Option<EmbedFront> {
+    Some(match endpoint {
+        _ => return None,
+    })
+}
+
+/// How tokens are counted at `endpoint`.
+pub fn count_front(endpoint: Endpoint) -> Option<CountFront> {
+    Some(match endpoint {
+        _ => return None,
+    })
+}
+
+/// The dialect in which `upstream` is asked for a `model` of its own.
+pub fn provider(upstream: &Upstream, model: &str) -> Option<&'static dyn Provider> {
+    let _ = model;
+    Some(match upstream.kind {
+        UpstreamKind::OpenAi | UpstreamKind::Azure if upstream.api == OpenAiApi::Responses => return None,
+        _ => return None,
+    })
+}
