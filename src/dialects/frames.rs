@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::aws_events;
 use super::provider::Malformed;
 use crate::api::sse::Scanner;
 
@@ -15,6 +16,9 @@ pub enum Framing {
     Sse,
     /// One JSON document a line.
     Lines,
+    /// Amazon's event stream, in binary messages with checksums. A frame's name is that of its event; one of an exception
+    /// begins with [`aws_events::EXCEPTION`], one of an error with [`aws_events::ERROR`].
+    AwsEvents,
 }
 
 /// One event.
@@ -37,7 +41,8 @@ pub struct Frames {
     searched: usize,
 }
 
-type Take<'a> = &'a mut dyn FnMut(Frame<'_>) -> Result<(), Malformed>;
+/// Who gets the events.
+pub(super) type Take<'a> = &'a mut dyn FnMut(Frame<'_>) -> Result<(), Malformed>;
 
 impl Frames {
     /// None yet.
@@ -48,11 +53,12 @@ impl Frames {
     /// Gives every event that is whole to `take`.
     ///
     /// # Errors
-    /// Those of `take`, and when an event is longer than 32 MiB.
+    /// Those of `take`, when an event is longer than 32 MiB, and when a binary one is broken.
     pub fn feed(&mut self, bytes: &[u8], take: Take<'_>) -> Result<(), Malformed> {
         match self.framing {
             Framing::Sse => self.feed_sse(bytes, take)?,
             Framing::Lines => self.feed_lines(bytes, take)?,
+            Framing::AwsEvents => self.feed_aws(bytes, take)?,
         }
         if self.held.len() > EVENT_BYTES_MAX {
             return Err(Malformed("an event without end"));
@@ -63,12 +69,14 @@ impl Frames {
     /// Gives the event at the end to `take`, if it lacks nothing but its end mark.
     ///
     /// # Errors
-    /// Those of `take`.
+    /// Those of `take`, and when a binary event is cut off.
     pub fn end(&mut self, take: Take<'_>) -> Result<(), Malformed> {
         let rest = std::mem::take(&mut self.held);
         match self.framing {
             Framing::Sse => sse(&rest, take),
             Framing::Lines => line(&rest, take),
+            Framing::AwsEvents if rest.is_empty() => Ok(()),
+            Framing::AwsEvents => Err(Malformed("a stream that ends inside an event")),
         }
     }
 
@@ -98,6 +106,18 @@ impl Frames {
             result?;
         }
         self.searched = self.held.len();
+        Ok(())
+    }
+
+    fn feed_aws(&mut self, bytes: &[u8], take: Take<'_>) -> Result<(), Malformed> {
+        self.held.extend_from_slice(bytes);
+        while let Some(length) = aws_events::length(&self.held)? {
+            if self.held.len() < length {
+                break;
+            }
+            let message = self.held.split_to(length);
+            aws_events::message(&message, take)?;
+        }
         Ok(())
     }
 }
