@@ -8,6 +8,7 @@ pub mod aws_events;
 pub mod conversation;
 mod frames;
 mod front;
+pub mod ollama;
 mod provider;
 mod registry;
 mod translation;
