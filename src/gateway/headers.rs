@@ -43,7 +43,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 
 /// A client's business with us, not with the upstream: its credentials, its address, and what would choose
 /// an account on ours.
-static NOT_UPSTREAM: [HeaderName; 16] = [
+static NOT_UPSTREAM: [HeaderName; 18] = [
     AUTHORIZATION,
     COOKIE,
     CONTENT_LENGTH,
@@ -59,14 +59,17 @@ static NOT_UPSTREAM: [HeaderName; 16] = [
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("x-goog-user-project"),
     HeaderName::from_static("x-real-ip"),
 ];
 
 /// An upstream's business with us: its account, its cookies, and promises about its own host name.
-static NOT_DOWNSTREAM: [HeaderName; 6] = [
+static NOT_DOWNSTREAM: [HeaderName; 7] = [
     ALT_SVC,
     SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("anthropic-organization-id"),
     HeaderName::from_static("authorization"),
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
@@ -88,7 +91,8 @@ pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
 pub(super) fn downstream(headers: &mut HeaderMap, events: bool) {
     remove_named_by_connection(headers);
     remove_where(headers, |name| HOP_BY_HOP.contains(name) || NOT_DOWNSTREAM.contains(name));
-    if let Some(id) = headers.remove(request_id::HEADER) {
+    let ids = [request_id::HEADER, request_id::ANTHROPIC].map(|name| headers.remove(name));
+    if let Some(id) = ids.into_iter().flatten().next() {
         headers.insert(UPSTREAM_REQUEST_ID, id);
     }
     if events {
@@ -220,6 +224,9 @@ mod tests {
             ("te", "trailers"),
             ("authorization", "Bearer sk-client"),
             ("x-api-key", "sk-client"),
+            ("x-goog-api-key", "sk-client"),
+            ("x_goog_api_key", "sk-client"),
+            ("anthropic-beta", "a"),
             ("cookie", "a=b"),
             ("openai-beta", "assistants=v2"),
             ("content_length", "1"),
@@ -228,7 +235,8 @@ mod tests {
             ("trace_id", "1"),
             ("traceparent", "00-1-1-00"),
         ]);
-        assert_eq!(names(&upstream(headers.clone(), false)), ["openai-beta", "trace_id", "traceparent"]);
+        let kept = upstream(headers.clone(), false);
+        assert_eq!(names(&kept), ["anthropic-beta", "openai-beta", "trace_id", "traceparent"]);
         assert_eq!(upstream(headers, true)[ACCEPT_ENCODING], "identity");
     }
 

@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::worker::Worker;
 use crate::middleware::access_log::AccessLog;
 use crate::middleware::at_end::AtEndLayer;
-use crate::middleware::auth::AuthLayer;
+use crate::middleware::auth::{self, AuthLayer};
 use crate::middleware::body_cap::BodyCapLayer;
 use crate::middleware::metrics::Metrics;
 use crate::middleware::record::RecordLayer;
@@ -33,8 +33,7 @@ pub type Stack = LocalBoxService<Request<Inbound>, Response<Body>, Infallible>;
 pub fn stack(worker: Rc<Worker>) -> Stack {
     let Snapshot { config, keys, limits, .. } = worker.snapshot.clone();
     let recorder = &worker.recorder;
-    let secrets =
-        [AUTHORIZATION, COOKIE, HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
+    let secrets: Vec<HeaderName> = [AUTHORIZATION, COOKIE].into_iter().chain(auth::KEY_HEADERS).collect();
     let stack = ServiceBuilder::new()
         // A client's own id is kept if it is fit to be repeated; everybody below can count on one.
         .map_request(request_id::sift)

@@ -7,6 +7,9 @@ use uuid::Uuid;
 /// The header, in both directions.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Where Anthropic's clients look for it.
+pub const ANTHROPIC: HeaderName = HeaderName::from_static("request-id");
+
 /// Longest id taken over from a client. It is repeated in headers, logs and error bodies.
 const CLIENT_ID_BYTES_MAX: usize = 128;
 
