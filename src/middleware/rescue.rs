@@ -8,9 +8,10 @@ use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use tower::{Layer, Service};
 
-use super::Mapped;
 use super::record::{ByExchange, Payload, Record};
-use crate::api::error as dialect;
+use super::{Mapped, request_id};
+use crate::api::dialect::Dialect;
+use crate::api::error as told;
 use crate::config;
 use crate::error::{Error, Kind, Origin};
 use crate::stream::Body;
@@ -81,6 +82,11 @@ where
                 headers.insert(UPSTREAM, upstreams[upstream.index()].clone());
                 headers.insert(ATTEMPTS, HeaderValue::from(attempts));
             }
+            if record.dialect == Dialect::Anthropic
+                && let Ok(id) = HeaderValue::from_str(&record.id)
+            {
+                response.headers_mut().insert(request_id::ANTHROPIC, id);
+            }
             response.body_mut().ask_on_drop(Rc::new(ByExchange(Rc::clone(&record.exchange))));
             Ok(response)
         };
@@ -90,7 +96,8 @@ where
 
 fn refuse(error: &Error, record: &Record) -> Response<Body> {
     let id = &*record.id;
-    let status = dialect::status(error);
+    let dialect = record.dialect;
+    let status = told::status(error, dialect);
     match error.origin() {
         Origin::Downstream => tracing::debug!(request_id = id, %error, "refused"),
         Origin::Gateway | Origin::Upstream => {
@@ -98,11 +105,11 @@ fn refuse(error: &Error, record: &Record) -> Response<Body> {
             tracing::warn!(request_id = id, status = status.as_u16(), %error, source, "failed");
         }
     }
-    let mut response = Response::new(Body::whole(dialect::body(error, id)));
+    let mut response = Response::new(Body::whole(told::body(error, dialect, id)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    dialect::apply_retry(error, headers);
+    told::apply_retry(error, headers);
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

@@ -1,4 +1,11 @@
-//! The one table from [`Kind`] to what a client is told: status, `type`, `code` and text, in OpenAI's form.
+//! What a client is told of an error: status, words and text, in the form of its dialect. The words of every dialect
+//! stand in one [`table`].
+
+mod anthropic;
+mod gemini;
+mod ollama;
+mod openai;
+mod table;
 
 use std::time::Duration;
 
@@ -7,7 +14,10 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::error::{Error, Kind};
+use self::table::{Row, row};
+use crate::api::dialect::Dialect;
+use crate::api::endpoint::Ending;
+use crate::error::Error;
 
 /// In milliseconds; the SDKs read it before `retry-after`.
 pub(super) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -16,159 +26,53 @@ const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// SDKs ignore a longer `retry-after` and come back in seconds, in vain.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
-/// What a client is told about one kind of error.
-struct Row {
-    status: StatusCode,
-    r#type: &'static str,
-    code: Option<&'static str>,
-    text: Text,
-    /// `x-should-retry`; `None` leaves it to the client's rules by status.
-    retry: Option<bool>,
-}
-
-enum Text {
-    /// The error's own detail, which was written for the client.
-    Detail,
-    /// Always the same: the detail may name hosts or quote an upstream.
-    Fixed(&'static str),
-}
-
-impl Row {
-    fn new(status: StatusCode, r#type: &'static str, code: &'static str, text: Text) -> Self {
-        Self { status, r#type, code: Some(code), text, retry: None }
-    }
-
-    fn without_code(mut self) -> Self {
-        self.code = None;
-        self
-    }
-
-    fn never_again(mut self) -> Self {
-        self.retry = Some(false);
-        self
-    }
-}
-
-fn row(kind: Kind) -> Row {
-    const REQUEST: &str = "invalid_request_error";
-    use StatusCode as S;
-    use Text::{Detail, Fixed};
-    match kind {
-        Kind::BadRequest => Row::new(S::BAD_REQUEST, REQUEST, "", Detail).without_code().never_again(),
-        Kind::NotFound => Row::new(S::NOT_FOUND, REQUEST, "unknown_url", Detail).never_again(),
-        Kind::MethodNotAllowed => {
-            Row::new(S::METHOD_NOT_ALLOWED, REQUEST, "method_not_supported", Detail).never_again()
-        }
-        Kind::ModelNotFound => Row::new(S::NOT_FOUND, REQUEST, "model_not_found", Detail).never_again(),
-        Kind::Unauthenticated => {
-            Row::new(S::UNAUTHORIZED, "authentication_error", "invalid_api_key", Detail).never_again()
-        }
-        Kind::Forbidden => Row::new(S::FORBIDDEN, "permission_error", "permission_denied", Detail).never_again(),
-        Kind::BodyTooLarge => Row::new(S::PAYLOAD_TOO_LARGE, REQUEST, "request_too_large", Detail).never_again(),
-        Kind::RequestTimeout => Row::new(S::REQUEST_TIMEOUT, REQUEST, "request_timeout", Detail),
-        Kind::RateLimited => Row::new(S::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", Detail),
-        Kind::TooManyStreams => {
-            Row::new(S::TOO_MANY_REQUESTS, "rate_limit_error", "concurrency_limit_exceeded", Detail)
-        }
-        Kind::Overloaded => {
-            let text = Fixed("The gateway is overloaded. Please try again shortly.");
-            Row::new(S::SERVICE_UNAVAILABLE, "overloaded_error", "overloaded", text)
-        }
-        Kind::NoTarget => {
-            let text =
-                Fixed("No upstream provider of this model is available right now. Please try again shortly.");
-            Row::new(S::SERVICE_UNAVAILABLE, "overloaded_error", "no_upstream_available", text)
-        }
-        Kind::UpstreamUnreachable => {
-            let text = Fixed("The upstream provider could not be reached.");
-            Row::new(S::BAD_GATEWAY, "api_error", "upstream_unreachable", text)
-        }
-        Kind::UpstreamBroken => {
-            let text = Fixed("The upstream provider broke off before it answered.");
-            Row::new(S::BAD_GATEWAY, "api_error", "upstream_error", text)
-        }
-        // Asking again waits as long once more, and the provider bills what it goes on generating.
-        Kind::UpstreamTimeout => {
-            let text = Fixed("The upstream provider did not answer in time.");
-            Row::new(S::GATEWAY_TIMEOUT, "timeout_error", "upstream_timeout", text).never_again()
-        }
-        Kind::StreamTruncated => {
-            let text = Fixed("The upstream provider broke off the stream. The answer is incomplete.");
-            Row::new(S::BAD_GATEWAY, "api_error", "stream_truncated", text)
-        }
-        Kind::Drained => {
-            let text = Fixed("The gateway is stopping and ended the stream. The answer is incomplete.");
-            Row::new(S::SERVICE_UNAVAILABLE, "overloaded_error", "draining", text)
-        }
-        Kind::Internal => {
-            let text = Fixed("The gateway failed to process the request.");
-            Row::new(S::INTERNAL_SERVER_ERROR, "server_error", "internal_error", text).never_again()
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: Object<'a>,
-}
-
-/// OpenAI's error object: all four of its fields, always, and our request id.
-#[derive(Serialize)]
-struct Object<'a> {
+/// What is told, whatever its form.
+struct Told<'a> {
+    row: Row,
     message: &'a str,
-    r#type: &'static str,
     param: Option<&'a str>,
-    code: Option<&'static str>,
+    retry_after: Option<Duration>,
     request_id: &'a str,
 }
 
-/// The flat form of the Responses API, and its fields once more as an `error` object: the OpenAI SDK for Python
-/// raises nothing but that, and would end its iteration over the flat form alone as if nothing was wrong.
-#[derive(Serialize)]
-struct ResponsesEvent<'a> {
-    r#type: &'static str,
-    code: Option<&'static str>,
-    message: &'a str,
-    param: Option<&'a str>,
-    sequence_number: u64,
-    request_id: &'a str,
-    error: Object<'a>,
+impl<'a> Told<'a> {
+    fn new(error: &'a Error, request_id: &'a str) -> Self {
+        let row = row(error.kind());
+        let message = row.message(error);
+        Self { row, message, param: error.param(), retry_after: error.retry_after(), request_id }
+    }
 }
 
 /// The HTTP status that `error` is answered with.
-pub fn status(error: &Error) -> StatusCode {
-    row(error.kind()).status
+pub fn status(error: &Error, dialect: Dialect) -> StatusCode {
+    row(error.kind()).status(dialect)
 }
 
 /// The JSON body that `error` is answered with. Detail of the gateway's and the upstreams' faults stays in
 /// the log; `request_id` leads there.
-pub fn body(error: &Error, request_id: &str) -> Bytes {
-    json(&envelope(error, request_id)).into()
+pub fn body(error: &Error, dialect: Dialect, request_id: &str) -> Bytes {
+    let told = Told::new(error, request_id);
+    let body = match dialect {
+        Dialect::OpenAi => openai::body(&told),
+        Dialect::Anthropic => anthropic::body(&told),
+        Dialect::Gemini => gemini::body(&told),
+        Dialect::Ollama => ollama::body(&told),
+    };
+    body.into()
 }
 
-/// `error` as the last event of a stream that has already begun.
-///
-/// For chat completions it is un-named, because parsers of that dialect skip named events, and nothing
-/// follows: SDKs raise it as they read it, and a `[DONE]` of ours would claim an end which did not come.
-/// The Responses dialect has a flat form, with `sequence_number` one above that of the last event sent.
-pub fn event(error: &Error, request_id: &str, responses_dialect: bool, sequence_number: u64) -> Bytes {
-    let (prefix, data) = if responses_dialect {
-        let row = row(error.kind());
-        let code = row.code.or(Some(row.r#type));
-        let event = ResponsesEvent {
-            r#type: "error",
-            code,
-            message: message(error, &row.text),
-            param: error.param(),
-            sequence_number,
-            request_id,
-            error: Object { code, ..envelope(error, request_id).error },
-        };
-        ("event: error\ndata: ", json(&event))
-    } else {
-        ("data: ", json(&envelope(error, request_id)))
+/// `error` as the last event of a stream that has already begun, in the dialect of streams that end in this way.
+/// `sequence_number` is that of the next event, where events have one.
+pub fn event(error: &Error, ending: Ending, request_id: &str, sequence_number: u64) -> Bytes {
+    let told = Told::new(error, request_id);
+    let event = match ending {
+        Ending::Chat | Ending::Transfer => openai::chat_event(&told),
+        Ending::Responses => openai::responses_event(&told, sequence_number),
+        Ending::Messages => anthropic::event(&told),
+        Ending::Gemini => gemini::event(&told),
+        Ending::Ollama => ollama::line(&told),
     };
-    [prefix.as_bytes(), &data, b"\n\n"].concat().into()
+    event.into()
 }
 
 /// The value of `x-should-retry`: `false` where trying again is useless, `None` where the client's own rules
@@ -199,26 +103,6 @@ fn number(value: u128) -> HeaderValue {
     HeaderValue::from(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
-fn envelope<'a>(error: &'a Error, request_id: &'a str) -> Envelope<'a> {
-    let row = row(error.kind());
-    Envelope {
-        error: Object {
-            message: message(error, &row.text),
-            r#type: row.r#type,
-            param: error.param(),
-            code: row.code,
-            request_id,
-        },
-    }
-}
-
-fn message<'a>(error: &'a Error, text: &Text) -> &'a str {
-    match text {
-        Text::Detail => error.detail(),
-        Text::Fixed(text) => text,
-    }
-}
-
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("strings and numbers are always JSON")
 }
@@ -228,6 +112,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::error::Kind;
+
+    const DIALECTS: [Dialect; 4] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini, Dialect::Ollama];
+    const ENDINGS: [Ending; 6] =
+        [Ending::Chat, Ending::Responses, Ending::Messages, Ending::Gemini, Ending::Ollama, Ending::Transfer];
 
     fn parsed(bytes: &[u8]) -> Value {
         serde_json::from_slice(bytes).expect("JSON")
@@ -255,8 +144,8 @@ mod tests {
             (Kind::Internal, 500, "server_error", json!("internal_error")),
         ] {
             let error = Error::new(kind, "d");
-            assert_eq!(status(&error).as_u16(), expected_status, "{kind:?}");
-            let object = &parsed(&body(&error, "r"))["error"];
+            assert_eq!(status(&error, Dialect::OpenAi).as_u16(), expected_status, "{kind:?}");
+            let object = &parsed(&body(&error, Dialect::OpenAi, "r"))["error"];
             assert_eq!(object["type"], expected_type, "{kind:?}");
             assert_eq!(object["code"], expected_code, "{kind:?}");
         }
@@ -266,7 +155,7 @@ mod tests {
     fn all_fields_are_present_and_escaped() {
         let error = Error::new(Kind::BadRequest, "a \"quote\"\n").with_param("model");
         let expected = r#"{"error":{"message":"a \"quote\"\n","type":"invalid_request_error","param":"model","code":null,"request_id":"id-1"}}"#;
-        assert_eq!(body(&error, "id-1"), expected);
+        assert_eq!(body(&error, Dialect::OpenAi, "id-1"), expected);
     }
 
     #[test]
@@ -281,7 +170,9 @@ mod tests {
             Kind::StreamTruncated,
         ] {
             let error = Error::new(kind, "sk-canary at 10.0.0.1").with_source("sk-canary");
-            for told in [body(&error, "r"), event(&error, "r", false, 0), event(&error, "r", true, 0)] {
+            let bodies = DIALECTS.map(|dialect| body(&error, dialect, "r"));
+            let events = ENDINGS.map(|ending| event(&error, ending, "r", 0));
+            for told in bodies.into_iter().chain(events) {
                 assert!(!String::from_utf8_lossy(&told).contains("canary"), "{kind:?}");
             }
         }
@@ -290,12 +181,12 @@ mod tests {
     #[test]
     fn events_have_the_form_of_their_dialect() {
         let error = Error::new(Kind::StreamTruncated, "");
-        let chat = event(&error, "r", false, 7);
+        let chat = event(&error, Ending::Chat, "r", 7);
         let data = chat.strip_prefix(b"data: ").and_then(|rest| rest.strip_suffix(b"\n\n")).expect("an event");
         assert_eq!(parsed(data)["error"]["code"], "stream_truncated");
         assert!(!data.contains(&b'\n'));
 
-        let responses = event(&error, "r", true, 7);
+        let responses = event(&error, Ending::Responses, "r", 7);
         let data = responses.strip_prefix(b"event: error\ndata: ").expect("a named event");
         let object = parsed(data);
         assert_eq!(object["type"], "error");
@@ -308,6 +199,77 @@ mod tests {
         }
         assert_eq!(object["error"]["type"], "api_error");
         assert!(data.ends_with(b"}\n\n"));
+    }
+
+    #[test]
+    fn kinds_have_their_words_in_other_dialects() {
+        for (kind, of_anthropic, anthropic, of_gemini, gemini) in [
+            (Kind::BadRequest, 400, "invalid_request_error", 400, "INVALID_ARGUMENT"),
+            (Kind::NotFound, 404, "not_found_error", 404, "NOT_FOUND"),
+            (Kind::MethodNotAllowed, 405, "invalid_request_error", 405, "INVALID_ARGUMENT"),
+            (Kind::ModelNotFound, 404, "not_found_error", 404, "NOT_FOUND"),
+            (Kind::Unauthenticated, 401, "authentication_error", 401, "UNAUTHENTICATED"),
+            (Kind::Forbidden, 403, "permission_error", 403, "PERMISSION_DENIED"),
+            (Kind::BodyTooLarge, 413, "request_too_large", 413, "INVALID_ARGUMENT"),
+            (Kind::RequestTimeout, 408, "invalid_request_error", 408, "INVALID_ARGUMENT"),
+            (Kind::RateLimited, 429, "rate_limit_error", 429, "RESOURCE_EXHAUSTED"),
+            (Kind::TooManyStreams, 429, "rate_limit_error", 429, "RESOURCE_EXHAUSTED"),
+            (Kind::Overloaded, 529, "overloaded_error", 503, "UNAVAILABLE"),
+            (Kind::NoTarget, 529, "overloaded_error", 503, "UNAVAILABLE"),
+            (Kind::UpstreamUnreachable, 500, "api_error", 502, "INTERNAL"),
+            (Kind::UpstreamBroken, 500, "api_error", 502, "INTERNAL"),
+            (Kind::UpstreamTimeout, 504, "timeout_error", 504, "DEADLINE_EXCEEDED"),
+            (Kind::StreamTruncated, 500, "api_error", 502, "INTERNAL"),
+            (Kind::Drained, 529, "overloaded_error", 503, "UNAVAILABLE"),
+            (Kind::Internal, 500, "api_error", 500, "INTERNAL"),
+        ] {
+            let error = Error::new(kind, "d");
+            assert_eq!(status(&error, Dialect::Anthropic).as_u16(), of_anthropic, "{kind:?}");
+            let told = parsed(&body(&error, Dialect::Anthropic, "r"));
+            let message = &told["error"]["message"];
+            let expected = json!({
+                "type": "error", "error": { "type": anthropic, "message": message }, "request_id": "r"
+            });
+            assert_eq!(told, expected, "{kind:?}");
+
+            assert_eq!(status(&error, Dialect::Gemini).as_u16(), of_gemini, "{kind:?}");
+            let told = parsed(&body(&error, Dialect::Gemini, "r"));
+            assert_eq!(told["error"]["code"], of_gemini, "{kind:?}");
+            assert_eq!(told["error"]["status"], gemini, "{kind:?}");
+            assert_eq!(told["error"]["message"], *message, "{kind:?}");
+
+            assert_eq!(status(&error, Dialect::Ollama), status(&error, Dialect::OpenAi), "{kind:?}");
+            assert_eq!(parsed(&body(&error, Dialect::Ollama, "r")), json!({ "error": message }), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn details_have_googles_form() {
+        let error =
+            Error::new(Kind::RateLimited, "d").with_param("p").with_retry_after(Duration::from_micros(1_500_001));
+        let expected = json!([
+            { "@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "r" },
+            {
+                "@type": "type.googleapis.com/google.rpc.BadRequest",
+                "fieldViolations": [{ "field": "p", "description": "d" }]
+            },
+            { "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1.501s" },
+        ]);
+        assert_eq!(parsed(&body(&error, Dialect::Gemini, "r"))["error"]["details"], expected);
+    }
+
+    #[test]
+    fn events_of_other_dialects_are_their_bodies_framed() {
+        let error = Error::new(Kind::StreamTruncated, "");
+        for (ending, dialect, before, after) in [
+            (Ending::Messages, Dialect::Anthropic, "event: error\ndata: ", "\n\n"),
+            (Ending::Gemini, Dialect::Gemini, "data: ", "\n\n"),
+            (Ending::Ollama, Dialect::Ollama, "", "\n"),
+        ] {
+            let body = body(&error, dialect, "r");
+            let expected = [before.as_bytes(), &body, after.as_bytes()].concat();
+            assert_eq!(event(&error, ending, "r", 7), expected, "{ending:?}");
+        }
     }
 
     #[test]

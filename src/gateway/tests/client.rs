@@ -16,8 +16,9 @@ use tower::{Layer, Service};
 use super::checks;
 use super::draw::Draw;
 use super::world::{ACT, NUMBER, World};
+use crate::api::dialect::Dialect;
 use crate::api::endpoint::{self, Endpoint};
-use crate::api::{error as dialect, request};
+use crate::api::{error as told, request};
 use crate::config::OnCancel;
 use crate::error::Error;
 use crate::gateway::admit::{Admit, AdmitLayer};
@@ -220,7 +221,7 @@ pub(super) async fn run(
         Ok(Err(error)) => {
             world.note(|| format!("{number} refused: {error}"));
             outcome.head = Some(world.now());
-            outcome.status = Some(dialect::status(&error).as_u16());
+            outcome.status = Some(told::status(&error, Dialect::OpenAi).as_u16());
             outcome.refused = Some(error);
             checks::nothing_else(&world, &worker, &wish, &outcome);
         }

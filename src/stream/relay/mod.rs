@@ -404,8 +404,8 @@ where
                     }
                     let event = dialect::event(
                         &error,
+                        self.settings.ending,
                         &self.settings.request_id,
-                        self.settings.ending == Ending::Responses,
                         self.events.tap().next_sequence_number(),
                     );
                     return Some(match self.events.missing() {
