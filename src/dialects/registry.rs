@@ -2,6 +2,7 @@
 
 use super::conversation::{Embeddings, EmbeddingsRequest, Request};
 use super::front::{Front, Place, Refusal};
+use super::ollama;
 use super::provider::Provider;
 use crate::api::endpoint::Endpoint;
 use crate::config::{OpenAiApi, Upstream, UpstreamKind};
@@ -28,6 +29,8 @@ pub struct CountFront {
 /// that their errors are told in.
 pub fn front(endpoint: Endpoint) -> Option<&'static dyn Front> {
     Some(match endpoint {
+        Endpoint::OllamaChat | Endpoint::OllamaEmbed => &ollama::CHAT,
+        Endpoint::OllamaGenerate => &ollama::GENERATE,
         _ => return None,
     })
 }
@@ -35,6 +38,10 @@ pub fn front(endpoint: Endpoint) -> Option<&'static dyn Front> {
 /// How vectors are asked for at `endpoint`.
 pub fn embed_front(endpoint: Endpoint) -> Option<EmbedFront> {
     Some(match endpoint {
+        Endpoint::OllamaEmbed => EmbedFront {
+            read: |body, _| ollama::read_embed(body),
+            write: |vectors, asked| ollama::write_embed(vectors, &asked.model),
+        },
         _ => return None,
     })
 }
@@ -51,6 +58,7 @@ pub fn provider(upstream: &Upstream, model: &str) -> Option<&'static dyn Provide
     let _ = model;
     Some(match upstream.kind {
         UpstreamKind::OpenAi | UpstreamKind::Azure if upstream.api == OpenAiApi::Responses => return None,
+        UpstreamKind::Ollama => &ollama::PROVIDER,
         _ => return None,
     })
 }
