@@ -249,6 +249,9 @@ fn check(source: Source, overrides: impl FnOnce(&mut Config), env: &Env) -> Resu
     let (mut config, start) = source.load(env).map_err(|problems| Failure::Refused(problems, 1))?;
     overrides(&mut config);
     print(&format!("# {}\n{}", start.sentence(), config.summary()))?;
+    for difference in config.differences() {
+        eprintln!("warning: {difference}");
+    }
     Ok(())
 }
 

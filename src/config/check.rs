@@ -11,7 +11,7 @@ use super::env::Env;
 use super::problem::Problem;
 use super::raw::{Document, Table};
 use super::{Config, DemoSettings, Drain, Limits, Log, LogFormat};
-use super::{check_health, check_keys, check_retry, check_routes, check_server, check_upstreams, defaults};
+use super::{check_health, check_keys, check_retry, check_routes, check_server, check_upstreams, defaults, model};
 
 /// Checks `text` whole; see [`super::parse`].
 pub(super) fn parse(text: &str, file_name: &str, env: &Env) -> Result<Config, Vec<Problem>> {
@@ -66,6 +66,7 @@ fn config(mut root: Table<'_>) -> Config {
         upstreams,
         routes: routes.into_iter().map(Arc::new).collect(),
         default_route: default_route.map(Arc::new),
+        models: model::models(&mut root),
         retry,
         retry_budget,
         health: check_health::health(&mut root.table("health")),

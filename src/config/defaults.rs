@@ -141,6 +141,8 @@ pub(super) const UPSTREAM_DRAIN_TIMEOUT: Clock = Clock { default: s(60), least: 
 pub(super) const UPSTREAM_DRAINS_MAX: Setting<usize> = Setting { default: 100, least: 1, most: 100_000 };
 /// `upstreams.streams_limit`: off by default; the most is that of `limits.streams`.
 pub(super) const STREAMS_LIMIT: Setting<u32, ()> = Setting { default: (), least: 1, most: 10_000_000 };
+/// `models.context` and `models.output` at most: a hundred times what the longest have.
+pub(super) const MODEL_TOKENS_MOST: u64 = 100_000_000;
 /// `upstreams.streams_limit_initial`: low enough for a small account, and doubled within seconds where it is not.
 pub(super) const STREAMS_LIMIT_INITIAL: Setting<u32> = Setting { default: 20, least: 1, most: 10_000_000 };
 /// `upstreams.streams_limit_min`: one stream is how an upstream shows that it is well again.

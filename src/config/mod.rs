@@ -16,6 +16,7 @@ pub mod pattern;
 mod address;
 mod secret;
 mod kind;
+mod model;
 mod upstream;
 mod route;
 pub mod lookup;
@@ -50,6 +51,7 @@ pub use self::builtin::{demo, from_env};
 pub use self::check::check_log_filter;
 pub use self::env::Env;
 pub use self::kind::{OpenAiApi, Preset, Unsupported, UpstreamKind};
+pub use self::model::{Capability, Facts, Model};
 pub use self::problem::Problem;
 pub use self::route::{
     Balance, BodyDefault, Clocks, Defaults, HashOn, Hedge, HedgeAfter, Retry, RetryBudget, Route, Target,
@@ -98,6 +100,8 @@ pub struct Config {
     /// Where requests go that name no model (files, batches, stored responses): to `routing.default_upstream`,
     /// each of its keys a tier, because what one account has stored another does not know.
     pub default_route: Option<Arc<Route>>,
+    /// What models can, beyond what is known of the usual ones.
+    pub models: Vec<Model>,
     /// What is tried again, and how often, where a route says nothing else.
     pub retry: Retry,
     /// What the retries of all routes together may cost.
@@ -118,6 +122,21 @@ impl Config {
     /// The resolved configuration in the form of the file, for people; secrets are left out.
     pub fn summary(&self) -> Summary<'_> {
         Summary(self)
+    }
+
+    /// What is known of a model, as an upstream names it.
+    pub fn facts(&self, model: &str) -> Facts {
+        model::facts(&self.models, model)
+    }
+
+    /// What is known of a model that is `asked` for and goes by `route`: what each of its targets has.
+    pub fn facts_of(&self, route: &Route, asked: &str) -> Facts {
+        model::of_route(&self.models, route, asked)
+    }
+
+    /// Where the targets of one route differ in what they can, a line each, for people.
+    pub fn differences(&self) -> Vec<String> {
+        model::differences(&self.models, &self.routes, &self.upstreams)
     }
 }
 

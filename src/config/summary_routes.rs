@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::summary::{clock, clock_or_off, clocks, quoted, size};
 use super::{
-    Balance, Config, Defaults, HashOn, Hedge, HedgeAfter, OnCancel, OpenAiApi, Prefill, Protocol, Retry, Route,
-    StreamsLimit, Target, Unsupported, Upstream, UpstreamKind,
+    Balance, Config, Defaults, HashOn, Hedge, HedgeAfter, Model, OnCancel, OpenAiApi, Prefill, Protocol, Retry,
+    Route, StreamsLimit, Target, Unsupported, Upstream, UpstreamKind,
 };
 
 pub(super) fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::Result {
@@ -98,7 +98,8 @@ pub(super) fn routes(f: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result
     writeln!(f, "\n[retry]\nbudget = {:?}", config.retry_budget.share)?;
     writeln!(f, "budget_floor = {}", config.retry_budget.floor_per_second)?;
     retry(f, config.retry)?;
-    config.routes.iter().try_for_each(|entry| route(f, entry, config))
+    config.routes.iter().try_for_each(|entry| route(f, entry, config))?;
+    config.models.iter().try_for_each(|entry| model(f, entry))
 }
 
 fn retry(f: &mut fmt::Formatter<'_>, retry: Retry) -> fmt::Result {
@@ -151,6 +152,19 @@ fn route(f: &mut fmt::Formatter<'_>, route: &Route, config: &Config) -> fmt::Res
         hedge(f, policy)?;
     }
     defaults(f, &route.defaults)
+}
+
+fn model(f: &mut fmt::Formatter<'_>, model: &Model) -> fmt::Result {
+    writeln!(f, "\n[[models]]\nname = {}", quoted(&model.name))?;
+    for (name, tokens) in [("context", model.facts.context), ("output", model.facts.output)] {
+        if let Some(tokens) = tokens {
+            writeln!(f, "{name} = {tokens}")?;
+        }
+    }
+    if let Some(capabilities) = &model.facts.capabilities {
+        writeln!(f, "capabilities = {}", list(capabilities.iter().map(|capability| quoted(capability.name()))))?;
+    }
+    Ok(())
 }
 
 fn target(target: &Target, config: &Config) -> String {

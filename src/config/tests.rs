@@ -467,6 +467,7 @@ fn the_shipped_file_names_every_key() {
         "[routes.hedge]",
         "[routes.defaults]",
         "[routing]",
+        "[[models]]",
         "[retry]",
         "[health]",
         "[admin]",

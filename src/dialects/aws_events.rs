@@ -194,7 +194,8 @@ mod tests {
 
     fn stream() -> Vec<u8> {
         let exception = [(":exception-type", "throttlingException"), (":message-type", "exception")];
-        let error = [(":error-code", "InternalError"), (":error-message", "a \"word\""), (":message-type", "error")];
+        let error =
+            [(":error-code", "InternalError"), (":error-message", "a \"word\""), (":message-type", "error")];
         let mut bytes = event("one", "{\"a\":1}");
         bytes.extend(event("two", ""));
         bytes.extend(encode(&[(":message-type", "news"), (":event-type", "x")], b"{}"));
