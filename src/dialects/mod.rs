@@ -5,6 +5,7 @@
 //! the [`conversation`]. What has the same dialect on both sides does not come here at all: its bytes go on as they are.
 
 pub mod aws_events;
+pub mod bedrock;
 pub mod conversation;
 mod frames;
 mod front;

@@ -1,0 +1,58 @@
+//! Writes a request (Amazon Bedrock API Reference, Converse).
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+use super::messages_out::Turns;
+use super::model::Model;
+use super::settings_out::Settings;
+use super::tools_out::Tools;
+use crate::dialects::conversation::Request;
+use crate::dialects::provider::{Sent, Target, Unfit};
+
+/// A request for an answer.
+pub(super) fn chat(request: &Request, target: &Target<'_>) -> Result<Sent, Unfit> {
+    let model = Model::of(target.model);
+    let mut turns = Turns::of(request, model)?;
+    let tools = Tools::of(request, model, &mut turns);
+    let form_tool = tools.form_tool.clone();
+    let mut body = Map::new();
+    let mut lost = Settings::of(request, model, tools.forced).write(&mut body);
+    lost.append(&mut turns.lost);
+    if !turns.system.is_empty() {
+        body.insert("system".to_owned(), std::mem::take(&mut turns.system).into());
+    }
+    body.insert("messages".to_owned(), turns.messages().into());
+    if let Some(output) = &tools.output {
+        body.insert("outputConfig".to_owned(), output.clone());
+    }
+    if let Some(config) = tools.config() {
+        body.insert("toolConfig".to_owned(), config);
+    }
+    Ok(Sent {
+        path: path(target.model, if request.stream { "converse-stream" } else { "converse" }),
+        body: Value::Object(body).to_string().into_bytes(),
+        lost,
+        form_tool,
+        stream: request.stream,
+        unique: target.unique.to_owned(),
+        ..Sent::default()
+    })
+}
+
+/// An operation's path. Ids of models may be ARNs, so everything in them but unreserved characters (RFC 3986, 2.3) is
+/// encoded, which is also what is signed.
+pub(super) fn path(model: &str, operation: &str) -> String {
+    let mut path = "/model/".to_owned();
+    for byte in model.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            write!(path, "%{byte:02X}").expect("a string takes everything");
+        }
+    }
+    path.push('/');
+    path.push_str(operation);
+    path
+}
