@@ -75,7 +75,7 @@ fn reasoning(thought: &Value, family: Family) -> Reasoning {
     }
 }
 
-/// A citation (Amazon Bedrock API Reference, Citation and CitationsDelta).
+/// A citation (Amazon Bedrock API Reference, Citation and `CitationsDelta`).
 pub(super) fn annotation(citation: &Value) -> Annotation {
     let sources = citation["sourceContent"].as_array().into_iter().flatten();
     let cited: String = sources.filter_map(|source| source["text"].as_str()).collect();

@@ -1,4 +1,4 @@
-//! Reads errors (Amazon Bedrock API Reference, Converse and ConverseStream, "Errors"; Smithy, "AWS JSON protocols": where
+//! Reads errors (Amazon Bedrock API Reference, Converse and `ConverseStream`, "Errors"; Smithy, "AWS JSON protocols": where
 //! an error's name is).
 
 use http::HeaderMap;

@@ -1,5 +1,5 @@
-//! Writes pictures, documents, films and sounds (Amazon Bedrock API Reference: ImageBlock, DocumentBlock, VideoBlock,
-//! AudioBlock). The API fetches nothing but what lies in Amazon's S3.
+//! Writes pictures, documents, films and sounds (Amazon Bedrock API Reference: `ImageBlock`, `DocumentBlock`,
+//! `VideoBlock`, `AudioBlock`). The API fetches nothing but what lies in Amazon's S3.
 
 use std::collections::BTreeSet;
 

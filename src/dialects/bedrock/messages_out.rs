@@ -11,7 +11,7 @@ use crate::dialects::conversation::{
 };
 use crate::dialects::provider::{Lost, Unfit};
 
-/// Of a tool's id (Amazon Bedrock API Reference, ToolUseBlock).
+/// Of a tool's id (Amazon Bedrock API Reference, `ToolUseBlock`).
 const ID_BYTES_MAX: usize = 64;
 
 /// The turns as they come to be.

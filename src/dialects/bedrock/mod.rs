@@ -1,4 +1,5 @@
-//! Amazon Bedrock's Converse API, whole and streamed (Amazon Bedrock API Reference, Converse and ConverseStream).
+//! Amazon Bedrock's Converse API, whole and streamed (Amazon Bedrock API Reference, Converse and
+//! `ConverseStream`).
 //!
 //! The requests are signed elsewhere.
 

@@ -86,7 +86,7 @@ impl<'a> Settings<'a> {
             self.claude_thinks_by_effort(thinking);
             return true;
         }
-        let budget = thinking.budget.or(thinking.effort.map(Effort::budget)).unwrap_or(Effort::Medium.budget());
+        let budget = thinking.budget.unwrap_or_else(|| thinking.effort.unwrap_or(Effort::Medium).budget());
         let room = self.request.wishes.get(Wish::MaxTokens).and_then(Value::as_u64).unwrap_or(u64::MAX);
         // The budget is a part of the answer's tokens and must leave some of them.
         let budget = budget.max(BUDGET_MIN).min(room.saturating_sub(1));
@@ -157,10 +157,10 @@ impl<'a> Settings<'a> {
             if let Some(value) = self.open.take(Wish::TopK) {
                 self.field("top_k", value.clone());
             }
-        } else if model.is_nova() {
-            if let Some(value) = self.open.take(Wish::TopK) {
-                self.field("inferenceConfig", json!({ "topK": value }));
-            }
+        } else if model.is_nova()
+            && let Some(value) = self.open.take(Wish::TopK)
+        {
+            self.field("inferenceConfig", json!({ "topK": value }));
         }
     }
 
@@ -208,7 +208,7 @@ fn is_wanted(thinking: &Thinking) -> bool {
 }
 
 fn effort(thinking: &Thinking) -> Option<Effort> {
-    thinking.effort.or(thinking.budget.map(Effort::of_budget))
+    thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget))
 }
 
 fn one_of_three(effort: Effort) -> &'static str {

@@ -1,9 +1,10 @@
-//! Understands streamed answers (Amazon Bedrock API Reference, ConverseStream).
+//! Understands streamed answers (Amazon Bedrock API Reference, `ConverseStream`).
 //!
 //! The usage comes in `metadata`, behind `messageStop`: an answer is whole when both are there, or when the transfer ends
 //! as it should behind the second.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde_json::Value;
 
@@ -129,9 +130,9 @@ impl Stream {
 
     fn block_delta(&mut self, body: &Value, events: &mut Vec<Event>) {
         let index = index(body);
-        if !self.blocks.contains_key(&index) {
+        if let Entry::Vacant(entry) = self.blocks.entry(index) {
             // Blocks of text and thought have no beginning of their own.
-            self.blocks.insert(index, Block::Open);
+            entry.insert(Block::Open);
             self.say(Delta::Part, events);
         }
         let delta = &body["delta"];

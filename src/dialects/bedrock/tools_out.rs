@@ -1,5 +1,5 @@
 //! Writes the tools, which of them must be called, and the form of the answer (Amazon Bedrock API Reference:
-//! ToolConfiguration, OutputConfig).
+//! `ToolConfiguration`, `OutputConfig`).
 
 use serde_json::{Map, Value, json};
 
