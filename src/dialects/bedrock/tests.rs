@@ -491,7 +491,9 @@ fn streams_say_what_whole_answers_say() {
             let answer = PROVIDER.answer(&sent, body_of(whole).as_bytes()).expect("an answer");
             let events = decode(&sent, &[&bytes], false);
             assert_eq!(collect(events.clone()), answer);
-            for at in 0..bytes.len() {
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(decode(&sent, &single, false), events);
+            for at in (0..bytes.len()).step_by(13) {
                 let (one, two) = bytes.split_at(at);
                 assert_eq!(decode(&sent, &[one, two], false), events, "split at {at}");
                 assert!(!decode(&sent, &[one], true).contains(&Event::End), "cut at {at}");
