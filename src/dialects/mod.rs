@@ -6,6 +6,7 @@
 
 pub mod aws_events;
 pub mod bedrock;
+pub mod cohere;
 pub mod conversation;
 mod frames;
 mod front;
