@@ -6,10 +6,14 @@
 
 pub mod aws_events;
 pub mod bedrock;
+pub mod chat;
 pub mod cohere;
+pub mod completions;
 pub mod conversation;
+pub mod embeddings;
 mod frames;
 mod front;
+mod json;
 pub mod ollama;
 mod provider;
 mod registry;
