@@ -17,6 +17,7 @@ mod json;
 pub mod ollama;
 mod provider;
 mod registry;
+pub mod responses;
 mod translation;
 
 pub use frames::{Frame, Frames, Framing};
