@@ -13,6 +13,7 @@ pub mod conversation;
 pub mod embeddings;
 mod frames;
 mod front;
+pub mod gemini;
 mod json;
 pub mod ollama;
 mod provider;
