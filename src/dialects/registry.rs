@@ -2,7 +2,7 @@
 
 use super::conversation::{Embeddings, EmbeddingsRequest, Request};
 use super::front::{Front, Place, Refusal};
-use super::ollama;
+use super::{bedrock, chat, cohere, completions, embeddings, gemini, ollama, responses};
 use super::provider::Provider;
 use crate::api::endpoint::Endpoint;
 use crate::config::{OpenAiApi, Upstream, UpstreamKind};
@@ -29,6 +29,13 @@ pub struct CountFront {
 /// that their errors are told in.
 pub fn front(endpoint: Endpoint) -> Option<&'static dyn Front> {
     Some(match endpoint {
+        Endpoint::ChatCompletions | Endpoint::Embeddings => &chat::FRONT,
+        Endpoint::Completions => &completions::FRONT,
+        Endpoint::Responses => &responses::FRONT,
+        Endpoint::GenerateContent
+        | Endpoint::StreamGenerateContent
+        | Endpoint::GeminiCountTokens
+        | Endpoint::GeminiEmbed => &gemini::FRONT,
         Endpoint::OllamaChat | Endpoint::OllamaEmbed => &ollama::CHAT,
         Endpoint::OllamaGenerate => &ollama::GENERATE,
         _ => return None,
@@ -38,6 +45,7 @@ pub fn front(endpoint: Endpoint) -> Option<&'static dyn Front> {
 /// How vectors are asked for at `endpoint`.
 pub fn embed_front(endpoint: Endpoint) -> Option<EmbedFront> {
     Some(match endpoint {
+        Endpoint::Embeddings => EmbedFront { read: embeddings::read, write: embeddings::write },
         Endpoint::OllamaEmbed => EmbedFront {
             read: |body, _| ollama::read_embed(body),
             write: |vectors, asked| ollama::write_embed(vectors, &asked.model),
@@ -55,10 +63,17 @@ pub fn count_front(endpoint: Endpoint) -> Option<CountFront> {
 
 /// The dialect in which `upstream` is asked for a `model` of its own.
 pub fn provider(upstream: &Upstream, model: &str) -> Option<&'static dyn Provider> {
-    let _ = model;
     Some(match upstream.kind {
-        UpstreamKind::OpenAi | UpstreamKind::Azure if upstream.api == OpenAiApi::Responses => return None,
+        UpstreamKind::OpenAi | UpstreamKind::Azure if upstream.api == OpenAiApi::Responses => &responses::PROVIDER,
+        UpstreamKind::Azure => &chat::OPENAI,
+        UpstreamKind::OpenAi if upstream.preset == Some("openai") => &chat::OPENAI,
+        UpstreamKind::OpenAi | UpstreamKind::Demo => &chat::COMPATIBLE,
+        UpstreamKind::Gemini => &gemini::PROVIDER,
+        UpstreamKind::Vertex if model.contains("claude") => return None,
+        UpstreamKind::Vertex => &gemini::VERTEX,
+        UpstreamKind::Bedrock => &bedrock::PROVIDER,
+        UpstreamKind::Cohere => &cohere::PROVIDER,
         UpstreamKind::Ollama => &ollama::PROVIDER,
-        _ => return None,
+        UpstreamKind::Anthropic => return None,
     })
 }

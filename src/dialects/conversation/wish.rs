@@ -104,6 +104,11 @@ impl Wishes {
         self.0.iter().find(|(known, ..)| *known == wish).map(|(.., value)| value)
     }
 
+    /// The value of what the client calls so, without taking it.
+    pub fn named(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(_, known, _)| known == name).map(|(.., value)| value)
+    }
+
     /// For a writer to take from.
     pub fn open(&self) -> Open<'_> {
         Open { wishes: self, taken: RefCell::new(vec![false; self.0.len()]) }
