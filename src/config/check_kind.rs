@@ -150,10 +150,10 @@ fn vertex(table: &mut Table<'_>) -> Option<BaseUrl> {
 
 /// By `region`; `base_url` may say another host.
 fn bedrock(table: &mut Table<'_>) -> Option<BaseUrl> {
+    let value = table.take("region");
     if let Some(value) = table.take("base_url") {
         return base_url(&value);
     }
-    let value = table.take("region");
     let region = match &value {
         Some(value) => segment(value)?,
         None => table.document().env.get("AWS_REGION").unwrap_or_default(),

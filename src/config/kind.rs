@@ -23,12 +23,12 @@ pub enum UpstreamKind {
     Demo,
 }
 
-/// Which of OpenAI's APIs an upstream is asked by for clients of other dialects.
+/// Which of OpenAI's APIs an upstream is asked by, whatever its clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenAiApi {
-    /// Chat completions, which everybody has.
+    /// Chat completions, which everybody has; and Responses for who speaks that, where it is there.
     Chat,
-    /// Responses.
+    /// Responses alone.
     Responses,
 }
 

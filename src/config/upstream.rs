@@ -28,7 +28,7 @@ pub struct Upstream {
     pub kind: UpstreamKind,
     /// The well-known one that it is.
     pub preset: Option<&'static str>,
-    /// Which API clients of other dialects are translated to, where the kind has several.
+    /// Which API it is asked by, where the kind has several.
     pub api: OpenAiApi,
     /// Whether it answers `/responses` itself; else such requests are translated.
     pub responses: bool,

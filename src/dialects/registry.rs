@@ -2,8 +2,8 @@
 
 use super::conversation::{Embeddings, EmbeddingsRequest, Request};
 use super::front::{Front, Place, Refusal};
-use super::{bedrock, chat, cohere, completions, embeddings, gemini, ollama, responses};
 use super::provider::Provider;
+use super::{bedrock, chat, cohere, completions, embeddings, gemini, ollama, responses};
 use crate::api::endpoint::Endpoint;
 use crate::config::{OpenAiApi, Upstream, UpstreamKind};
 

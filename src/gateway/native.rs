@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::call::Call;
 use crate::api::dialect::Dialect;
 use crate::api::endpoint::Endpoint;
-use crate::config::{Upstream, UpstreamKind};
+use crate::config::{OpenAiApi, Upstream, UpstreamKind};
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
@@ -35,12 +35,10 @@ pub(super) fn form(upstream: &Upstream, call: &Call, model: &str) -> Option<Nati
     let as_it_is = || Native::at(call.path_for(Some(model)));
     match upstream.kind {
         UpstreamKind::Demo | UpstreamKind::OpenAi if dialect == Dialect::OpenAi => {
-            let has_it = upstream.responses || !matches!(call.endpoint, E::Responses | E::ResponsesItem);
-            has_it.then(as_it_is)
+            has(upstream, call.endpoint).then(as_it_is)
         }
-        UpstreamKind::Azure if dialect == Dialect::OpenAi => {
-            Some(Native::at(azure_path(upstream, model, &call.path_and_query).into()))
-        }
+        UpstreamKind::Azure if dialect == Dialect::OpenAi => has(upstream, call.endpoint)
+            .then(|| Native::at(azure_path(upstream, model, &call.path_and_query).into())),
         UpstreamKind::Anthropic if dialect == Dialect::Anthropic => Some(as_it_is()),
         UpstreamKind::Gemini if dialect == Dialect::Gemini => Some(as_it_is()),
         UpstreamKind::Vertex => vertex(call, model),
@@ -49,6 +47,17 @@ pub(super) fn form(upstream: &Upstream, call: &Call, model: &str) -> Option<Nati
             Some(Native::at(format!("/api{}", call.path_and_query).into()))
         }
         _ => None,
+    }
+}
+
+/// Whether an upstream that speaks OpenAI's dialect has this surface of it, as far as another one could stand for it.
+fn has(upstream: &Upstream, endpoint: Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Responses | Endpoint::ResponsesItem => {
+            upstream.responses || upstream.api == OpenAiApi::Responses
+        }
+        Endpoint::ChatCompletions | Endpoint::Completions => upstream.api == OpenAiApi::Chat,
+        _ => true,
     }
 }
 

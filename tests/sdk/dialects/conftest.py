@@ -26,7 +26,7 @@ budget_floor = 1000000
 [health]
 breaker_failures = 10000
 breaker_ratio = 1.0
-throttle = "1ms"
+throttle = "10ms"
 
 [drain]
 delay = "0s"
@@ -39,15 +39,15 @@ key_env = "DIALECTS_KEY"
 
 # By kind of upstream: its settings, and the model that it is asked for.
 KINDS = {
-    "openai": ('kind = "openai"', "gpt-4.1"),
+    "openai": ('kind = "openai"\nresponses = false', "gpt-4.1"),
     "responses": ('kind = "openai"\napi = "responses"\nresponses = true', "gpt-5"),
-    "azure": ('kind = "azure"\napi_version = "2024-10-21"', "gpt-4.1"),
+    "azure": ('kind = "azure"\napi_version = "2024-10-21"\nresponses = false', "gpt-4.1"),
     "anthropic": ('kind = "anthropic"', "claude-sonnet-4-5"),
     "gemini": ('kind = "gemini"', "gemini-2.5-flash"),
     "vertex": ('kind = "vertex"\nproject = "p"', "gemini-2.5-flash"),
     "vertexclaude": ('kind = "vertex"\nproject = "p"', "claude-sonnet-4-5"),
     "bedrock": ('kind = "bedrock"\nregion = "us-east-1"', "anthropic.claude-sonnet-4-5-v1:0"),
-    "cohere": ('kind = "cohere"', "command-a-03-2025"),
+    "cohere": ('kind = "cohere"', "command-a-reasoning-08-2025"),
     "ollama": ('kind = "ollama"', "qwen3"),
 }
 

@@ -12,7 +12,7 @@ def model(_, request):
 
 
 def is_embeddings(path):
-    return path.endswith("/embeddings")
+    return path.endswith("embeddings")
 
 
 def is_count(_):

@@ -12,7 +12,7 @@ def model(_, request):
 
 
 def is_embeddings(path):
-    return path.endswith("/embed")
+    return path.endswith("embed")
 
 
 def is_count(_):
