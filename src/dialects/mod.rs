@@ -4,6 +4,7 @@
 //! A dialect that clients speak is a [`Front`], one that upstreams speak a [`Provider`]; some are both. Between them stands
 //! the [`conversation`]. What has the same dialect on both sides does not come here at all: its bytes go on as they are.
 
+pub mod anthropic;
 pub mod aws_events;
 pub mod bedrock;
 pub mod chat;

@@ -1,0 +1,153 @@
+//! Requests of Anthropic's dialect that go to a provider of the same: every byte goes on as the client wrote it, but for
+//! what only the way makes necessary.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use memchr::memmem;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::request_out::{VERTEX_VERSION, vertex_path};
+use crate::dialects::Malformed;
+use crate::dialects::conversation::{Family, Signature};
+
+/// The body for Claude on Google's cloud, which has the model in its path: without `model`, with `anthropic_version`
+/// unless the client has said one.
+///
+/// # Errors
+/// When it is no JSON object.
+pub fn vertex_body(raw: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let members = members(raw)?;
+    let mut body = Vec::with_capacity(raw.len() + 64);
+    let open = memchr::memchr(b'{', raw).map_or(0, |brace| brace + 1);
+    body.extend_from_slice(&raw[..open]);
+    let model = members.get("model").map(|value| member(raw, value));
+    let is_empty = members.keys().all(|name| name == "model");
+    if !members.contains_key("anthropic_version") {
+        let comma = if is_empty { "" } else { "," };
+        body.extend_from_slice(format!(r#""anthropic_version":"{VERTEX_VERSION}"{comma}"#).as_bytes());
+    }
+    let gap = model.unwrap_or(open..open);
+    body.extend_from_slice(&raw[open..gap.start]);
+    body.extend_from_slice(&raw[gap.end..]);
+    Ok(body)
+}
+
+/// Where `model` is asked on Google's cloud, below the base path that names the project and the place.
+pub fn vertex_target(model: &str, stream: bool) -> String {
+    vertex_path(model, stream)
+}
+
+/// A body without the thoughts of other families' models, which the API would refuse: a conversation may have been
+/// with others before. `None` if there are none, which is nearly always.
+///
+/// # Errors
+/// When it is no JSON object.
+pub fn own_thoughts(raw: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    // What others have thought is sealed, or has no signature at all.
+    let is_suspect = memmem::find(raw, b"\"ms1:").is_some() || memmem::find(raw, b"\"signature\"").is_some();
+    if !is_suspect {
+        return Ok(None);
+    }
+    let members = members(raw)?;
+    let Some(range) = members.get("messages") else { return Ok(None) };
+    let mut messages: Vec<Value> =
+        serde_json::from_slice(&raw[range.clone()]).map_err(|_| Malformed("messages that are no list"))?;
+    let mut is_changed = false;
+    for blocks in messages.iter_mut().filter_map(|message| message.get_mut("content")?.as_array_mut()) {
+        let before = blocks.len();
+        blocks.retain(|block| !is_foreign_thought(block));
+        is_changed |= blocks.len() != before;
+    }
+    if !is_changed {
+        return Ok(None);
+    }
+    messages.retain(|message| message.get("content") != Some(&json!([])));
+    let messages = Value::Array(messages).to_string();
+    Ok(Some([&raw[..range.start], messages.as_bytes(), &raw[range.end..]].concat()))
+}
+
+fn is_foreign_thought(block: &Value) -> bool {
+    let proof = match block.get("type").and_then(Value::as_str) {
+        Some("thinking") => block.get("signature"),
+        Some("redacted_thinking") => block.get("data"),
+        _ => return false,
+    };
+    let proof = proof.and_then(Value::as_str).unwrap_or_default();
+    proof.is_empty() || Signature::read(Family::Anthropic, proof).family != Family::Anthropic
+}
+
+/// Where the values of the top level stand, by name.
+fn members(raw: &[u8]) -> Result<HashMap<String, Range<usize>>, Malformed> {
+    let members: HashMap<Cow<'_, str>, &RawValue> =
+        serde_json::from_slice(raw).map_err(|_| Malformed("a body that is no JSON object"))?;
+    let place = |value: &RawValue| {
+        // The values are slices of `raw`.
+        let start = value.get().as_ptr().addr() - raw.as_ptr().addr();
+        start..start + value.get().len()
+    };
+    Ok(members.into_iter().map(|(name, value)| (name.into_owned(), place(value))).collect())
+}
+
+/// The member whose value stands at `value`, with one of the commas around it.
+fn member(raw: &[u8], value: &Range<usize>) -> Range<usize> {
+    let before = |at: usize| raw[..at].trim_ascii_end().len();
+    // Back over the colon and the name; an escaped name has no bare quote in it either.
+    let name_end = before(before(value.start) - 1);
+    let start = memchr::memrchr(b'"', &raw[..name_end - 1]).unwrap_or(0);
+    let rest = raw[value.end..].trim_ascii_start();
+    if rest.first() == Some(&b',') {
+        return start..raw.len() - rest.len() + 1;
+    }
+    let comma = before(start);
+    if raw[..comma].last() == Some(&b',') { comma - 1..value.end } else { start..value.end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_model_and_the_version_change() {
+        for (body, expected) in [
+            (r#"{"model":"m","x":1.0}"#, r#"{"anthropic_version":"vertex-2023-10-16","x":1.0}"#),
+            (r#"{ "x":1E400 , "mod\u0065l" : "m" }"#, r#"{"anthropic_version":"vertex-2023-10-16", "x":1E400  }"#),
+            (r#"{"model":"m"}"#, r#"{"anthropic_version":"vertex-2023-10-16"}"#),
+            (
+                r#"{"a":{"model":"b"},"model":"m","c":2}"#,
+                r#"{"anthropic_version":"vertex-2023-10-16","a":{"model":"b"},"c":2}"#,
+            ),
+            (r#"{"anthropic_version":"v","model":"m"}"#, r#"{"anthropic_version":"v"}"#),
+            (r#"{"x":1}"#, r#"{"anthropic_version":"vertex-2023-10-16","x":1}"#),
+        ] {
+            let result = vertex_body(body.as_bytes()).expect(body);
+            assert_eq!(String::from_utf8_lossy(&result), expected);
+        }
+        assert!(vertex_body(b"[]").is_err());
+        assert_eq!(
+            vertex_target("claude-opus-4-6@20260205", true),
+            "/publishers/anthropic/models/claude-opus-4-6@20260205:streamRawPredict"
+        );
+        assert_eq!(vertex_target("a/b", false), "/publishers/anthropic/models/a%2Fb:rawPredict");
+    }
+
+    #[test]
+    fn thoughts_of_others_are_left_out() {
+        let text = r#"{"x":1.0, "messages": [{"role":"user","content":"hi"},
+            {"role":"assistant","content":[{"type":"thinking","thinking":"a","signature":""},
+              {"type":"thinking","thinking":"","signature":"ms1:gemini:x"},{"type":"text","text":"b"},
+              {"type":"redacted_thinking","data":"ms1:openai:y|rs_1"}]},
+            {"role":"assistant","content":[{"type":"thinking","thinking":"c","signature":""}]}],"y":-0}"#;
+        let result = own_thoughts(text.as_bytes()).expect("JSON").expect("there are some");
+        let expected = r#"{"x":1.0, "messages": [{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"text","text":"b"}]}],"y":-0}"#;
+        assert_eq!(String::from_utf8_lossy(&result), expected);
+        for own in [
+            r#"{"messages":[{"role":"user","content":"\"ms1:"}]}"#,
+            r#"{"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"","signature":"Eq"}]}]}"#,
+        ] {
+            assert_eq!(own_thoughts(own.as_bytes()), Ok(None));
+        }
+    }
+}
