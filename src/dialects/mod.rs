@@ -12,6 +12,7 @@ pub mod cohere;
 pub mod completions;
 pub mod conversation;
 pub mod embeddings;
+mod estimate;
 mod frames;
 mod front;
 pub mod gemini;
@@ -22,6 +23,7 @@ mod registry;
 pub mod responses;
 mod translation;
 
+pub use estimate::estimate;
 pub use frames::{Frame, Frames, Framing};
 pub use front::{Asked, Encode, Front, Place, Refusal};
 pub use provider::{Decoder, Lost, Machine, Malformed, Provider, Sent, Target, Unfit};
