@@ -79,7 +79,9 @@ fn media(media: &Media) -> u64 {
         Source::Base64(encoded) => Some(length(encoded) / 4 * 3),
         Source::Url(_) | Source::Id(_) => None,
     };
+    let is_image = media.media_type.as_deref().is_some_and(|kind| kind.starts_with("image/"));
     match media.kind {
+        _ if is_image && media.kind != "image" => IMAGE_TOKENS,
         "image" if media.detail.as_deref() == Some("low") => LOW_IMAGE_TOKENS,
         "image" => IMAGE_TOKENS,
         "audio" | "video" => bytes.map_or(UNKNOWN_SOUND_TOKENS, |bytes| bytes / SOUND_BYTES_PER_TOKEN),

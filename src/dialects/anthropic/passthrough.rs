@@ -41,13 +41,15 @@ pub fn vertex_target(model: &str, stream: bool) -> String {
 }
 
 /// A body without the thoughts of other families' models, which the API would refuse: a conversation may have been
-/// with others before. `None` if there are none, which is nearly always.
+/// with others before. In the middle of calls that such a model made, a budget of thought would be refused as well, since
+/// no thought begins the turn: it is taken back. `None` if nothing has to change, which is nearly always.
 ///
 /// # Errors
 /// When it is no JSON object.
 pub fn own_thoughts(raw: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    let has = |text: &str| memmem::find(raw, text.as_bytes()).is_some();
     // What others have thought is sealed, or has no signature at all.
-    let is_suspect = memmem::find(raw, b"\"ms1:").is_some() || memmem::find(raw, b"\"signature\"").is_some();
+    let is_suspect = has("\"ms1:") || has("\"signature\"") || (has("\"budget_tokens\"") && has("\"tool_result\""));
     if !is_suspect {
         return Ok(None);
     }
@@ -61,12 +63,52 @@ pub fn own_thoughts(raw: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
         blocks.retain(|block| !is_foreign_thought(block));
         is_changed |= blocks.len() != before;
     }
-    if !is_changed {
-        return Ok(None);
-    }
     messages.retain(|message| message.get("content") != Some(&json!([])));
-    let messages = Value::Array(messages).to_string();
-    Ok(Some([&raw[..range.start], messages.as_bytes(), &raw[range.end..]].concat()))
+    let mut splices = Vec::new();
+    if lacks_thought(&messages) {
+        let has_budget = |range: &&Range<usize>| {
+            let thinking: Option<Value> = serde_json::from_slice(&raw[(*range).clone()]).ok();
+            thinking.is_some_and(|thinking| thinking["type"] == "enabled")
+        };
+        if let Some(thinking) = members.get("thinking").filter(has_budget) {
+            splices.push((thinking, r#"{"type":"disabled"}"#.to_owned()));
+            // May say which thoughts are to be kept, which is refused without any.
+            splices.extend(members.get("context_management").map(|range| (range, "null".to_owned())));
+        }
+    }
+    if is_changed {
+        splices.push((range, Value::Array(messages).to_string()));
+    }
+    splices.sort_by_key(|(range, _)| range.start);
+    Ok((!splices.is_empty()).then(|| spliced(raw, &splices)))
+}
+
+fn spliced(raw: &[u8], splices: &[(&Range<usize>, String)]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(raw.len() + 64);
+    let mut copied = 0;
+    for (range, with) in splices {
+        body.extend_from_slice(&raw[copied..range.start]);
+        body.extend_from_slice(with.as_bytes());
+        copied = range.end;
+    }
+    body.extend_from_slice(&raw[copied..]);
+    body
+}
+
+/// Whether results of calls come last, and no thought began the turn that made the calls.
+fn lacks_thought(messages: &[Value]) -> bool {
+    let Some(last) = messages.iter().rposition(|message| message["role"] == "assistant") else { return false };
+    let mut behind = messages[last + 1..].iter().flat_map(blocks);
+    let has_results = behind.any(|block| block["type"] == "tool_result");
+    // Neighbours are one turn.
+    let before = messages[..last].iter().rposition(|message| message["role"] != "assistant");
+    let first = messages.get(before.map_or(0, |before| before + 1)).and_then(|message| blocks(message).first());
+    let begins = first.and_then(|block| block["type"].as_str());
+    has_results && !matches!(begins, Some("thinking" | "redacted_thinking"))
+}
+
+fn blocks(message: &Value) -> &[Value] {
+    message.get("content").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn is_foreign_thought(block: &Value) -> bool {
@@ -149,5 +191,24 @@ mod tests {
         ] {
             assert_eq!(own_thoughts(own.as_bytes()), Ok(None));
         }
+    }
+
+    #[test]
+    fn no_budget_is_asked_for_in_the_middle_of_anothers_calls() {
+        let of = |thinking: &str, first: &str| {
+            format!(
+                r#"{{"context_management":{{"edits":[]}},"messages":[{{"role":"user","content":"x"}},{{"role":"assistant","content":[{first}{{"type":"tool_use","id":"1"}}]}},{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"1"}}]}}],"thinking": {thinking}}}"#
+            )
+        };
+        let budget = r#"{"type":"enabled","budget_tokens":1024}"#;
+        let own = r#"{"type":"thinking","thinking":"t","signature":"Eq"},"#;
+        let others = r#"{"type":"thinking","thinking":"t","signature":""},"#;
+        let changed = |body: &str| own_thoughts(body.as_bytes()).expect("JSON").map(String::from_utf8);
+        let expected = of(r#"{"type":"disabled"}"#, "").replace(r#"{"edits":[]}"#, "null");
+        assert_eq!(changed(&of(budget, "")), Some(Ok(expected.clone())));
+        assert_eq!(changed(&of(budget, others)), Some(Ok(expected)));
+        assert_eq!(changed(&of(budget, own)), None);
+        let adaptive = r#"{"type":"adaptive"}"#;
+        assert_eq!(changed(&of(adaptive, others)), Some(Ok(of(adaptive, ""))));
     }
 }

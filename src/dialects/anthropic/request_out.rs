@@ -105,7 +105,7 @@ fn encoded(model: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            text.extend(format!("%{byte:02X}").chars());
         }
     }
     text
