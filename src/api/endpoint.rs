@@ -45,6 +45,13 @@ pub enum Ending {
     Transfer,
 }
 
+impl Ending {
+    /// Whether each line of such a stream is an event.
+    pub fn is_of_lines(self) -> bool {
+        self == Self::Ollama
+    }
+}
+
 /// One served surface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {

@@ -3,8 +3,10 @@
 //! Form: WHATWG HTML, 9.2.5 and 9.2.6: lines end in LF, CRLF or CR; a blank line ends an event; a line that
 //! begins with a colon is a comment; one byte order mark may precede the first line. Linear in the bytes fed,
 //! whatever their split; never decodes characters, so a split inside one is no case of its own.
+//!
+//! A stream of JSON documents, one a line (NDJSON), has the same scanner in another mode: each line is an event.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// The state of a stream between two feeds: just enough to know where lines and events end.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,15 +17,36 @@ pub struct Scanner {
     in_event: bool,
     /// The last byte was a CR: an LF right after it belongs to it.
     after_cr: bool,
+    /// Each line is an event.
+    lines: bool,
 }
 
 impl Scanner {
+    /// One for events that are lines each.
+    pub fn of_lines() -> Self {
+        Self { lines: true, ..Self::default() }
+    }
+
+    /// One of the same mode, at the beginning of a stream.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { lines: self.lines, ..Self::default() }
+    }
+
+    /// Whether each line is an event.
+    pub fn is_of_lines(&self) -> bool {
+        self.lines
+    }
+
     /// Looks at `bytes`, which follow everything fed before, up to and including the first event end in them.
     /// Returns how many bytes that is, or `None` when no event ends in them (all are consumed then).
     ///
     /// Blank lines between events belong to the event before them as far as they have been fed along with
     /// it, so what lies behind a boundary never starts with the rest of a line end.
     pub fn event_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.lines {
+            return self.line_end(bytes);
+        }
         let mut at = 0;
         if self.after_cr && !bytes.is_empty() {
             self.after_cr = false;
@@ -52,6 +75,21 @@ impl Scanner {
             }
         }
         self.in_line |= at < bytes.len();
+        None
+    }
+
+    /// The same where each line is an event, but for those with nothing in them.
+    fn line_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let says = |part: &[u8]| !part.trim_ascii().is_empty();
+        let mut at = 0;
+        while let Some(offset) = memchr(b'\n', &bytes[at..]) {
+            let ends = std::mem::take(&mut self.in_line) || says(&bytes[at..at + offset]);
+            at += offset + 1;
+            if ends {
+                return Some(at);
+            }
+        }
+        self.in_line = self.in_line || says(&bytes[at..]);
         None
     }
 
@@ -111,7 +149,10 @@ mod tests {
 
     /// The events of `pieces`, fed one after the other, each as text; the last entry is what is left over.
     fn events(pieces: &[&[u8]]) -> Vec<String> {
-        let mut scanner = Scanner::default();
+        events_by(Scanner::default(), pieces)
+    }
+
+    fn events_by(mut scanner: Scanner, pieces: &[&[u8]]) -> Vec<String> {
         let mut found = Vec::new();
         let mut current = Vec::new();
         for piece in pieces {
@@ -153,6 +194,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_line_is_an_event_where_lines_are() {
+        let text = b"{\"a\":1}\n\r\n \n{\"b\":\"\xf0\x9f\xa6\x80\"}\r\n\n{\"c\"";
+        let whole = events_by(Scanner::of_lines(), &[text]);
+        assert_eq!(whole, ["{\"a\":1}\n", "\r\n \n{\"b\":\"🦀\"}\r\n", "\n{\"c\""]);
+        for first in 0..=text.len() {
+            for second in first..=text.len() {
+                let pieces = [&text[..first], &text[first..second], &text[second..]];
+                assert_eq!(events_by(Scanner::of_lines(), &pieces), whole, "split at {first} and {second}");
+            }
+        }
+        let mut scanner = Scanner::of_lines();
+        assert_eq!((scanner.event_end(b"{}\n \r"), scanner.event_end(b" \r")), (Some(3), None));
+        assert!(scanner.between_events());
+        assert_eq!(scanner.event_end(b"{"), None);
+        assert!(!scanner.between_events() && scanner.anew().between_events() && scanner.anew().is_of_lines());
     }
 
     #[test]

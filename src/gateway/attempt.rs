@@ -141,7 +141,7 @@ pub(super) async fn ask(
         let heard = Heard::default();
         let strips_usage = respond::strips_usage(worker, call, upstream, translator.is_some());
         let answer = match translator {
-            None => answer(worker, upstream, &head, body),
+            None => answer(worker, call, upstream, &head, body),
             Some(translator) => translated(call, upstream, &mut head, (body, *translator, &heard)),
         };
         headers::tell_dropped(&mut head.headers, &dropped);
@@ -184,8 +184,14 @@ pub(super) fn latest(call: &Call, leg: &Leg) -> Instant {
     leg.config().retry.deadline.map_or(overall, |deadline| overall.min(began + deadline))
 }
 
-fn answer(worker: &Worker, upstream: UpstreamId, head: &Parts, body: upstream::Body) -> Answer<AnswerBody> {
-    let events = head.status.is_success() && headers::announce_events(&head.headers);
+fn answer(
+    worker: &Worker,
+    call: &Call,
+    upstream: UpstreamId,
+    head: &Parts,
+    body: upstream::Body,
+) -> Answer<AnswerBody> {
+    let events = head.status.is_success() && headers::announce_events(&head.headers, call.endpoint.dialect());
     let framed = body.framing() != Framing::Close;
     let whole = !events && is_for_whole(worker, head);
     Answer { upstream, events, framed, whole, body: AnswerBody::Plain(body) }

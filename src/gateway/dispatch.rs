@@ -71,7 +71,7 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         return Ok(respond::answered(&worker, *result?, held));
     }
     let settings = respond::awaiting(&worker, &call, &first);
-    Ok(respond::early(&worker, attempts, settings, held))
+    Ok(respond::early(&worker, &call, attempts, settings, held))
 }
 
 /// Gives the attempts up at the drain deadline: a client that has no answer yet is told so, as those are that

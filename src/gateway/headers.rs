@@ -101,20 +101,28 @@ pub(super) fn downstream(headers: &mut HeaderMap, events: bool) {
     }
 }
 
-/// The headers of a stream whose upstream has not answered yet.
-pub(super) fn early() -> HeaderMap {
+/// The headers of a stream of this dialect whose upstream has not answered yet.
+pub(super) fn early(dialect: Dialect) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    let content_type = match dialect {
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => "text/event-stream; charset=utf-8",
+        Dialect::Ollama => "application/x-ndjson",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     not_buffered(&mut headers);
     headers
 }
 
-/// Whether these headers announce an event stream that can be read: not a compressed one.
-pub(super) fn announce_events(headers: &HeaderMap) -> bool {
+/// Whether these headers announce a stream of the dialect's events that can be read: not a compressed one.
+pub(super) fn announce_events(headers: &HeaderMap, dialect: Dialect) -> bool {
+    let content_type: &[u8] = match dialect {
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Gemini => b"text/event-stream",
+        Dialect::Ollama => b"application/x-ndjson",
+    };
     let is_events = headers.get(CONTENT_TYPE).is_some_and(|value| {
         let value = value.as_bytes();
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-        essence.eq_ignore_ascii_case(b"text/event-stream")
+        essence.eq_ignore_ascii_case(content_type)
     });
     let plain =
         headers.get(CONTENT_ENCODING).is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -266,7 +274,10 @@ mod tests {
             (&[("content-type", "application/json")][..], false),
             (&[][..], false),
         ] {
-            assert_eq!(announce_events(&map(headers)), expected, "{headers:?}");
+            assert_eq!(announce_events(&map(headers), Dialect::OpenAi), expected, "{headers:?}");
         }
+        let lines = map(&[("content-type", "application/x-ndjson")]);
+        assert!(announce_events(&lines, Dialect::Ollama) && !announce_events(&lines, Dialect::Gemini));
+        assert_eq!(early(Dialect::Ollama)[CONTENT_TYPE], "application/x-ndjson");
     }
 }

@@ -100,10 +100,17 @@ pub(super) fn answered(worker: &Rc<Worker>, answered: Answered, held: Held) -> R
 
 /// The response of a stream whose upstream has not answered yet: its head goes out, so that comments can
 /// keep the connection alive. What is then wrong can only be told as an event.
-pub(super) fn early<F>(worker: &Rc<Worker>, attempts: F, settings: Settings, held: Held) -> Response<Body>
+pub(super) fn early<F>(
+    worker: &Rc<Worker>,
+    call: &Call,
+    attempts: F,
+    settings: Settings,
+    held: Held,
+) -> Response<Body>
 where
     F: Future<Output = Result<Box<Answered>, Error>> + 'static,
 {
+    let head = headers::early(call.endpoint.dialect());
     let trial = Rc::new(RefCell::new(None));
     let place = Rc::clone(&trial);
     let pending: Pending<AnswerBody> = Box::pin(async move {
@@ -116,7 +123,7 @@ where
     });
     let mut response = Response::new(body(worker, Box::new(Relay::awaiting(pending, settings)), trial, held));
     *response.status_mut() = StatusCode::OK;
-    *response.headers_mut() = headers::early();
+    *response.headers_mut() = head;
     response
 }
 

@@ -50,20 +50,27 @@ impl Usage {
     }
 }
 
-/// The two names of each count. Not aliases of one field: some providers send both.
+/// The two names of each count. Not aliases of one field: some providers send both. Anthropic counts what is read from the
+/// cache, or put there, beside the input.
 #[derive(Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names are the providers'")]
 struct Reported {
     prompt_tokens: Option<u64>,
     input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
     completion_tokens: Option<u64>,
     output_tokens: Option<u64>,
 }
 
 impl From<Reported> for Usage {
     fn from(reported: Reported) -> Self {
+        let beside = [reported.cache_read_input_tokens, reported.cache_creation_input_tokens];
+        let input = reported
+            .input_tokens
+            .map(|input| beside.into_iter().flatten().fold(input, |sum, tokens| sum.saturating_add(tokens)));
         Self {
-            prompt_tokens: reported.prompt_tokens.or(reported.input_tokens),
+            prompt_tokens: reported.prompt_tokens.or(input),
             completion_tokens: reported.completion_tokens.or(reported.output_tokens),
         }
     }

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::outbox::Outbox;
 use crate::api::sse::{self, Scanner};
-use crate::stream::tap::{Seen, Tap, is_preamble};
+use crate::stream::tap::{Seen, Tap};
 
 /// Bytes at the beginning of an over-long event in which its type is looked for.
 const EVENT_HEAD_BYTES: usize = 1024;
@@ -38,13 +38,14 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(tap: Tap, strip_usage: bool, hold_bytes_max: usize) -> Self {
+    /// `scanner` says how events are framed.
+    pub(super) fn new(tap: Tap, scanner: Scanner, strip_usage: bool, hold_bytes_max: usize) -> Self {
         Self {
             tap,
             count: 0,
             strip_usage,
             hold_bytes_max,
-            scanner: Scanner::default(),
+            scanner,
             held: BytesMut::new(),
             long_event: None,
             drop_lf: false,
@@ -81,7 +82,7 @@ impl Events {
 
     /// Whether the incomplete event at the end says something, and lacks nothing but its blank line.
     pub(super) fn holds_whole_event(&self) -> bool {
-        sse::event(&self.held).data.is_some_and(|data| is_whole(data) && !is_preamble(data.trim_ascii()))
+        self.data_of(&self.held).is_some_and(is_whole) && self.tap.says_something(&self.held)
     }
 
     /// Whether an event has gone out in part, so that nothing else can be said any more.
@@ -196,16 +197,21 @@ impl Events {
     /// is whole, since what a client makes of it is the client's business, and dropped if it was cut.
     pub(super) fn rest(&mut self) -> Option<Bytes> {
         let rest = std::mem::take(&mut self.held).freeze();
-        if !Self::is_whole(&rest) {
+        if !self.data_of(&rest).is_some_and(is_whole) {
             return None;
         }
         let seen = self.tap.event(&rest);
         self.saw(seen);
         let is_kept = seen != Seen::UsageOnly || !self.strip_usage;
         if is_kept {
-            self.missing = if rest.ends_with(b"\n") { b"\n" } else { b"\n\n" };
+            self.missing = if rest.ends_with(b"\n") || self.scanner.is_of_lines() { b"\n" } else { b"\n\n" };
         }
         is_kept.then_some(rest)
+    }
+
+    /// What an event says.
+    fn data_of<'a>(&self, event: &'a [u8]) -> Option<&'a [u8]> {
+        if self.scanner.is_of_lines() { Some(event) } else { sse::event(event).data }
     }
 
     /// Whether nothing is missing of what an event says, though its blank line may be.
@@ -218,7 +224,7 @@ impl Events {
     pub(super) fn hand_over(&mut self) -> (BytesMut, Scanner) {
         let scanner = self.scanner;
         if !scanner.between_events() {
-            self.scanner = Scanner::default();
+            self.scanner = scanner.anew();
         }
         (std::mem::take(&mut self.held), scanner)
     }
@@ -230,7 +236,7 @@ impl Events {
 
     /// Another upstream's events follow. Returns what the last one lacks of its end, which must go out before them.
     pub(super) fn end_part(&mut self) -> &'static [u8] {
-        self.scanner = Scanner::default();
+        self.scanner = self.scanner.anew();
         self.held = BytesMut::new();
         self.drop_lf = false;
         std::mem::take(&mut self.missing)
@@ -250,7 +256,8 @@ impl Events {
     /// an event of its own to parsers that take the last id for content (OpenAI's Python SDK does), so it
     /// goes without one then.
     pub(super) fn keep_alive(&mut self) -> Option<Bytes> {
-        if self.is_inside_long_event() {
+        // A line of JSON has no form that says nothing.
+        if self.is_inside_long_event() || self.scanner.is_of_lines() {
             return None;
         }
         self.drop_lf |= self.held.is_empty() && self.scanner.is_after_cr();

@@ -38,6 +38,7 @@ use super::tap::Tap;
 use super::timers::{Clocks, Due, Timers};
 use crate::api::endpoint::Ending;
 use crate::api::error as dialect;
+use crate::api::sse::Scanner;
 use crate::error::{Error, Kind};
 use crate::signal::rest::Rest;
 use crate::signal::{Phase, Watch};
@@ -151,14 +152,19 @@ where
         relay
     }
 
-    fn with_source(source: Source<U>, settings: Settings) -> Self {
+    fn with_source(source: Source<U>, mut settings: Settings) -> Self {
+        if settings.ending.is_of_lines() {
+            // Nothing can be said there that says nothing.
+            settings.clocks.keep_alive = None;
+        }
         let tap = Tap::new(settings.ending, settings.choices);
+        let scanner = if settings.ending.is_of_lines() { Scanner::of_lines() } else { Scanner::default() };
         Self {
             source,
             framed: true,
             whole: false,
             held_bytes_max: None,
-            events: Events::new(tap, settings.strip_usage, settings.event_hold_bytes_max),
+            events: Events::new(tap, scanner, settings.strip_usage, settings.event_hold_bytes_max),
             line: None,
             out: Outbox::default(),
             timers: Timers::new(settings.clocks, settings.start, settings.asked),
@@ -327,7 +333,9 @@ where
             }
             Read::Trailers(trailers) => self.trailers = Some(trailers),
             Read::Part => {}
-            Read::Stray(text) if self.events.tap_mut().stray(&text) => self.out.push(stray_event(&text)),
+            Read::Stray(text) if self.events.tap_mut().stray(&text) => {
+                self.out.push(stray_event(&text, self.settings.ending))
+            }
             Read::Stray(_) => self.last = Last::stray(),
         }
     }

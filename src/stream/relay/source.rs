@@ -10,6 +10,7 @@ use http_body::Body;
 
 use super::succession::{PendingSuccessor, Successor};
 use super::{Pending, Relay};
+use crate::api::endpoint::Ending;
 use crate::error::{Error, Kind};
 
 /// Bytes of an upstream's error answer that are read when the response head has already been sent.
@@ -102,14 +103,20 @@ where
     }
 }
 
-/// An upstream's whole answer as one event, for a client that has been promised events. Only for JSON, where
-/// line ends mean nothing.
-pub(super) fn stray_event(text: &[u8]) -> Bytes {
-    let mut event = BytesMut::with_capacity(text.len() + 16);
+/// An upstream's whole answer as one event, for a client that has been promised events that end in this way. Only for
+/// JSON, where line ends mean nothing. Anthropic's clients know an error by its event's name.
+pub(super) fn stray_event(text: &[u8], ending: Ending) -> Bytes {
+    let (name, before, after): (&[u8], &[u8], &[u8]) = match ending {
+        Ending::Ollama => (b"", b"", b" "),
+        Ending::Messages => (b"event: error\n", b"data: ", b"\n"),
+        _ => (b"", b"data: ", b"\n"),
+    };
+    let mut event = BytesMut::with_capacity(text.len() + 32);
+    event.extend_from_slice(name);
     for line in text.trim_ascii().split(|byte| matches!(byte, b'\n' | b'\r')) {
-        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(before);
         event.extend_from_slice(line);
-        event.extend_from_slice(b"\n");
+        event.extend_from_slice(after);
     }
     event.extend_from_slice(b"\n");
     event.freeze()

@@ -25,7 +25,7 @@ macro_rules! fixtures {
     ($($name:literal $ending:ident $choices:literal $reason:ident $events:literal;)*) => {
         [$(Fixture {
             name: $name,
-            bytes: include_bytes!(concat!("../../../tests/fixtures/streams/", $name, ".sse")),
+            bytes: include_bytes!(concat!("../../../tests/fixtures/streams/", $name)),
             ending: Ending::$ending,
             choices: $choices,
             reason: EndReason::$reason,
@@ -34,20 +34,29 @@ macro_rules! fixtures {
     };
 }
 
-const FIXTURES: [Fixture; 13] = fixtures! {
-    "chat" Chat 1 Completed 7;
-    "chat_usage" Chat 1 Completed 8;
-    "chat_tools" Chat 1 Completed 6;
-    "chat_crlf" Chat 1 Completed 6;
-    "chat_ids" Chat 1 Completed 4;
-    "chat_two_choices" Chat 2 Completed 5;
-    "no_done" Chat 1 Completed 7;
-    "completions" Chat 1 Completed 5;
-    "error_midway" Chat 1 UpstreamError 4;
-    "error_midway_finish" Chat 1 UpstreamError 3;
-    "responses" Responses 1 Completed 7;
-    "responses_failed" Responses 1 UpstreamError 6;
-    "responses_error" Responses 1 UpstreamError 6;
+const FIXTURES: [Fixture; 22] = fixtures! {
+    "chat.sse" Chat 1 Completed 7;
+    "chat_usage.sse" Chat 1 Completed 8;
+    "chat_tools.sse" Chat 1 Completed 6;
+    "chat_crlf.sse" Chat 1 Completed 6;
+    "chat_ids.sse" Chat 1 Completed 4;
+    "chat_two_choices.sse" Chat 2 Completed 5;
+    "no_done.sse" Chat 1 Completed 7;
+    "completions.sse" Chat 1 Completed 5;
+    "error_midway.sse" Chat 1 UpstreamError 4;
+    "error_midway_finish.sse" Chat 1 UpstreamError 3;
+    "responses.sse" Responses 1 Completed 7;
+    "responses_failed.sse" Responses 1 UpstreamError 6;
+    "responses_error.sse" Responses 1 UpstreamError 6;
+    "messages.sse" Messages 1 Completed 14;
+    "messages_error.sse" Messages 1 UpstreamError 4;
+    "gemini.sse" Gemini 1 Completed 5;
+    "gemini_two_candidates.sse" Gemini 2 Completed 3;
+    "gemini_blocked.sse" Gemini 1 Completed 1;
+    "gemini_error.sse" Gemini 1 UpstreamError 2;
+    "ollama_chat.ndjson" Ollama 1 Completed 5;
+    "ollama_generate.ndjson" Ollama 1 Completed 3;
+    "ollama_error.ndjson" Ollama 1 UpstreamError 2;
 };
 
 impl Fixture {
@@ -69,6 +78,13 @@ impl Fixture {
     fn boundary(&self, length: usize) -> usize {
         let text = &self.bytes[..length];
         let end = |mark: &[u8]| memchr::memmem::rfind(text, mark).map_or(0, |at| at + mark.len());
+        if self.ending == Ending::Ollama {
+            let whole = &text[..end(b"\n")];
+            let said = whole.trim_ascii_end().len();
+            // Empty lines before the beginning of another one are kept back with it.
+            let line = whole[said..].iter().position(|byte| *byte == b'\n').map_or(0, |at| said + at + 1);
+            return if whole.len() == length { length } else { line };
+        }
         // The event is over with the second CR, and the LF behind it may be missing.
         end(b"\n\n").max(end(b"\r\n\r\n")).max(if text.ends_with(b"\r\n\r") { length } else { 0 })
     }
@@ -88,7 +104,7 @@ fn every_split_leaves_the_bytes_as_they_were() {
 
 #[test]
 fn every_pair_of_splits_leaves_the_bytes_as_they_were() {
-    for name in ["chat_crlf", "error_midway_finish"] {
+    for name in ["chat_crlf.sse", "error_midway_finish.sse", "ollama_error.ndjson"] {
         let fixture = FIXTURES.iter().find(|fixture| fixture.name == name).expect("a fixture");
         // Around line ends, where there is something to get wrong, and in strides elsewhere.
         let near_line_end = |&at: &usize| {
@@ -151,17 +167,32 @@ struct Evidence {
 impl Evidence {
     fn of(text: &str) -> Self {
         let mut evidence = Self::default();
-        for data in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        let said = |line| data_of(line).filter(|data| !data.is_empty());
+        for data in text.lines().filter_map(said) {
             let json: Value = serde_json::from_str(data).unwrap_or_default();
             let kind = json["type"].as_str().unwrap_or_default();
-            evidence.failed |= json["error"].is_object() || matches!(kind, "error" | "response.failed");
-            evidence.over |= data == "[DONE]" || kind == "response.completed" || evidence.failed;
+            evidence.failed |= json["error"].is_object()
+                || json["error"].is_string()
+                || matches!(kind, "error" | "response.failed");
+            evidence.over |= data == "[DONE]"
+                || matches!(kind, "response.completed" | "message_stop")
+                || json["done"] == true
+                || evidence.failed;
             let choices = json["choices"].as_array().into_iter().flatten();
             evidence.finishes +=
                 u32::from(choices.filter(|choice| choice["finish_reason"].is_string()).count() > 0);
+            let candidates = json["candidates"].as_array().into_iter().flatten();
+            evidence.finishes +=
+                u32::from(candidates.filter(|candidate| candidate["finishReason"].is_string()).count() > 0);
+            evidence.finishes += u32::from(json["promptFeedback"]["blockReason"].is_string());
         }
         evidence
     }
+}
+
+/// What a line says, of an event or by itself.
+fn data_of(line: &str) -> Option<&str> {
+    line.strip_prefix("data: ").or_else(|| line.starts_with('{').then_some(line))
 }
 
 /// A stream that is cut is a prefix of itself and one error event, unless its last word was among it.
@@ -175,24 +206,28 @@ fn check_cut(fixture: &Fixture, length: usize, framed: bool, fail: bool) {
     // as it is; only an event of ours behind it needs the line.
     let mut missing = "";
     let tail = String::from_utf8_lossy(&fixture.bytes[boundary..length]);
-    let last_line =
-        tail.trim_end().lines().last().and_then(|line| line.strip_prefix("data: ")).unwrap_or_default();
+    let last_line = tail.trim_end().lines().last().and_then(data_of).unwrap_or_default();
     if !fail && (last_line == "[DONE]" || serde_json::from_str::<Value>(last_line).is_ok()) {
         expected += &tail;
-        missing = if tail.ends_with('\n') { "\n" } else { "\n\n" };
+        let is_line = fixture.ending == Ending::Ollama;
+        missing = if tail.ends_with('\n') || is_line { "\n" } else { "\n\n" };
     }
     assert!(text.starts_with(&expected) && !got.aborted, "{about}: {text}");
     let evidence = Evidence::of(&format!("{expected}{missing}"));
-    let is_finished = fixture.ending == Ending::Chat && evidence.finishes >= fixture.choices;
+    let is_finished =
+        matches!(fixture.ending, Ending::Chat | Ending::Gemini) && evidence.finishes >= fixture.choices;
     let error = &text[expected.len()..];
     if evidence.over || framed && !fail && is_finished {
         let reason = if evidence.failed { EndReason::UpstreamError } else { EndReason::Completed };
         assert_eq!((error, got.reason()), ("", reason), "{about}");
     } else {
-        let responses = fixture.ending == Ending::Responses;
-        let form = if responses { "event: error\ndata: {\"type\":\"error\"" } else { "data: {\"error\":{" };
+        let (form, end) = match fixture.ending {
+            Ending::Responses | Ending::Messages => ("event: error\ndata: {\"type\":\"error\"", "\n\n"),
+            Ending::Ollama => ("{\"error\":\"", "\n"),
+            _ => ("data: {\"error\":{", "\n\n"),
+        };
         let error = error.strip_prefix(missing).unwrap_or(error);
-        assert!(error.starts_with(form) && error.find("\n\n") == Some(error.len() - 2), "{about}: {error}");
+        assert!(error.starts_with(form) && error.find(end) == Some(error.len() - end.len()), "{about}: {error}");
         let reason = if fail { EndReason::UpstreamError } else { EndReason::UpstreamTruncated };
         assert_eq!(got.reason(), reason, "{about}");
     }

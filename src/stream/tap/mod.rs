@@ -3,6 +3,10 @@
 //! Keys are looked for as quoted strings in the raw bytes. That is exact: inside a JSON string a quote is
 //! escaped, so `"usage"` with both quotes bare is a key or a whole value, never a piece of text.
 
+mod gemini;
+mod messages;
+mod ollama;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,7 +19,7 @@ use serde_json::value::RawValue;
 use super::end::Usage;
 use super::window::Window;
 use crate::api::endpoint::Ending;
-use crate::api::sse;
+use crate::api::sse::{self, Event};
 use crate::telemetry::EndReason;
 
 /// Bytes of a finish reason worth keeping; the known ones have at most 14.
@@ -40,6 +44,7 @@ macro_rules! key {
         static $name: Key = Key { text: $text, finder: LazyLock::new(|| Finder::new($text)) };
     };
 }
+use key;
 
 key!(CHOICES, b"\"choices\"");
 key!(FINISH_REASON, b"\"finish_reason\"");
@@ -120,12 +125,23 @@ impl Tap {
 
     /// One whole event.
     pub fn event(&mut self, bytes: &[u8]) -> Seen {
+        if self.ending == Ending::Ollama {
+            return self.ollama_line(bytes.trim_ascii());
+        }
         let event = sse::event(bytes);
         self.has_id |= event.has_id;
         let data = event.data.unwrap_or_default().trim_ascii();
         if data.is_empty() {
             return Seen::Nothing;
         }
+        match self.ending {
+            Ending::Messages => self.messages_event(&event, data),
+            Ending::Gemini => self.gemini_event(data),
+            _ => self.openai_event(&event, data, bytes),
+        }
+    }
+
+    fn openai_event(&mut self, event: &Event<'_>, data: &[u8], bytes: &[u8]) -> Seen {
         if data == b"[DONE]" {
             self.done = true;
             return Seen::Nothing;
@@ -153,6 +169,18 @@ impl Tap {
         }
     }
 
+    /// Whether this event says something of the answer.
+    pub fn says_something(&self, bytes: &[u8]) -> bool {
+        match self.ending {
+            Ending::Messages | Ending::Gemini | Ending::Ollama => {
+                Self::new(self.ending, self.choices).event(bytes) == Seen::Token
+            }
+            Ending::Chat | Ending::Responses | Ending::Transfer => {
+                !sse::event(bytes).data.is_none_or(|data| is_preamble(data.trim_ascii()))
+            }
+        }
+    }
+
     /// A piece of an event that is too long to be held, or of an answer that is no event stream.
     pub fn piece(&mut self, bytes: &[u8]) {
         self.window.get_or_insert_default().push(bytes);
@@ -163,9 +191,19 @@ impl Tap {
         let Some(mut window) = self.window.take() else { return Seen::Nothing };
         let finishes = self.finishes;
         let seen = if head.is_empty() { Seen::Nothing } else { self.event(head) };
-        self.look_for_usage(window.bytes());
-        if self.finishes == finishes && self.ending != Ending::Responses {
-            self.look_for_finishes(window.bytes());
+        let end = window.bytes();
+        match self.ending {
+            // Long events of this dialect are of contents, which may say anything.
+            Ending::Messages if head.is_empty() => self.messages_end(end),
+            Ending::Messages => {}
+            Ending::Gemini => self.gemini_end(end),
+            Ending::Ollama => self.ollama_end(head, end),
+            Ending::Chat | Ending::Responses | Ending::Transfer => {
+                self.look_for_usage(end);
+                if self.finishes == finishes && self.ending != Ending::Responses {
+                    self.look_for_finishes(end);
+                }
+            }
         }
         seen
     }
@@ -290,13 +328,20 @@ impl Tap {
             if let Some(Ok(usage)) = values.next()
                 && usage != Usage::default()
             {
-                let known = self.usage.get_or_insert_default();
-                known.prompt_tokens = usage.prompt_tokens.or(known.prompt_tokens);
-                known.completion_tokens = usage.completion_tokens.or(known.completion_tokens);
+                self.used(usage);
                 found = true;
             }
         }
         found && has_no_choices(bytes)
+    }
+
+    /// What is reported later counts.
+    fn used(&mut self, usage: Usage) {
+        if usage != Usage::default() {
+            let known = self.usage.get_or_insert_default();
+            known.prompt_tokens = usage.prompt_tokens.or(known.prompt_tokens);
+            known.completion_tokens = usage.completion_tokens.or(known.completion_tokens);
+        }
     }
 }
 
@@ -324,7 +369,7 @@ fn is_error(data: &[u8]) -> bool {
 
 /// Whether a chunk of chat says nothing yet: it has no choices, or choices with a role and empty content. Providers
 /// send such a chunk when they begin, some of them before they know whether they can.
-pub(super) fn is_preamble(data: &[u8]) -> bool {
+fn is_preamble(data: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Chunk<'a> {
         #[serde(borrow)]
