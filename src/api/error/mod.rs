@@ -75,6 +75,12 @@ pub fn event(error: &Error, ending: Ending, request_id: &str, sequence_number: u
     event.into()
 }
 
+/// What follows that event in a chunk of its own, if anything. Google's SDKs for JavaScript and Go take an error in an event
+/// for an answer without content; what they raise is an error that comes as it would in place of the stream.
+pub fn behind_event(error: &Error, ending: Ending, request_id: &str) -> Option<Bytes> {
+    (ending == Ending::Gemini).then(|| body(error, Dialect::Gemini, request_id))
+}
+
 /// The value of `x-should-retry`: `false` where trying again is useless, `None` where the client's own rules
 /// are right.
 pub fn should_retry(error: &Error) -> Option<bool> {

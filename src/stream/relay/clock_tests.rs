@@ -64,6 +64,38 @@ async fn keep_alives_fill_silence_from_the_start_but_no_event() {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn keep_alives_have_the_form_that_their_dialect_knows() {
+    for (ending, keep_alive, last) in [
+        (Ending::Messages, Some(COMMENT), "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"),
+        (Ending::Gemini, Some("data: {}\n\n"), "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n"),
+        (Ending::Ollama, None, "{\"message\":{\"content\":\"a\"},\"done\":true}\n"),
+    ] {
+        let (settings, _signal) = settings();
+        let clocks = Clocks { keep_alive: Some(s(10)), ..Clocks::default() };
+        let relay =
+            Relay::new(answer(Script::new([wait(11), data(last)])), Settings { clocks, ending, ..settings });
+        let expected: Vec<_> = keep_alive.map(|text| (10, text)).into_iter().chain([(11, last)]).collect();
+        check(relay, &expected, EndReason::Completed).await;
+    }
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn an_error_in_place_of_a_promised_stream_is_an_event_of_the_dialect() {
+    let body = "{\n\"error\": {}\n}\n";
+    for (ending, expected) in [
+        (Ending::Messages, "event: error\ndata: {\ndata: \"error\": {}\ndata: }\n\n"),
+        (Ending::Gemini, "data: {\ndata: \"error\": {}\ndata: }\n\n{\n\"error\": {}\n}"),
+        (Ending::Ollama, "{ \"error\": {} } \n"),
+    ] {
+        let (settings, _signal) = settings();
+        let inner = Settings { ending, ..self::settings().0 };
+        let pending = async move { Ok(Box::new(Relay::new(opaque(Script::new([data(body)])), inner))) };
+        let relay = Relay::awaiting(Box::pin(pending), Settings { ending, ..settings });
+        check(relay, &[(0, expected)], EndReason::UpstreamError).await;
+    }
+}
+
+#[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn no_keep_alive_goes_into_an_event_that_is_passed_on_in_pieces() {
     let (settings, _signal) = settings();
     let clocks = Clocks { keep_alive: Some(s(10)), ..Clocks::default() };

@@ -6,6 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::outbox::Outbox;
+use crate::api::endpoint::Ending;
 use crate::api::sse::{self, Scanner};
 use crate::stream::tap::{Seen, Tap};
 
@@ -252,17 +253,24 @@ impl Events {
         self.missing
     }
 
-    /// A comment, if this is a place for one: between two events. After an `id` field its blank line would be
+    /// A comment, if this is a place for one: between two events. Google's SDKs know no comments, but events without
+    /// content. After an `id` field its blank line would be
     /// an event of its own to parsers that take the last id for content (OpenAI's Python SDK does), so it
     /// goes without one then.
     pub(super) fn keep_alive(&mut self) -> Option<Bytes> {
-        // A line of JSON has no form that says nothing.
-        if self.is_inside_long_event() || self.scanner.is_of_lines() {
+        if self.is_inside_long_event() {
             return None;
         }
+        let comment = match self.tap.ending() {
+            // A line of JSON has no form that says nothing.
+            Ending::Ollama => return None,
+            Ending::Gemini => "data: {}\n\n",
+            _ if self.tap.has_id() => ": keep-alive\n",
+            _ => ": keep-alive\n\n",
+        };
         self.drop_lf |= self.held.is_empty() && self.scanner.is_after_cr();
         self.commented = true;
-        Some(Bytes::from_static(if self.tap.has_id() { b": keep-alive\n" } else { b": keep-alive\n\n" }))
+        Some(Bytes::from_static(comment.as_bytes()))
     }
 }
 

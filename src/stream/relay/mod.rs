@@ -259,7 +259,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.last, Last::Over)
+        matches!(self.last, Last::Over) && self.out.is_empty()
     }
 }
 
@@ -410,12 +410,7 @@ where
                         self.last = Last::Abort(reason, false);
                         continue;
                     }
-                    let event = dialect::event(
-                        &error,
-                        self.settings.ending,
-                        &self.settings.request_id,
-                        self.events.tap().next_sequence_number(),
-                    );
+                    let event = self.farewell(&error);
                     return Some(match self.events.missing() {
                         b"" => self.send(event),
                         missing => self.send([missing, &event].concat().into()),
@@ -430,6 +425,13 @@ where
                 }
             }
         }
+    }
+
+    /// The last event. What follows it waits in `out`, because it is to be a chunk of its own.
+    fn farewell(&mut self, error: &Error) -> Bytes {
+        let Settings { ending, request_id, .. } = &self.settings;
+        self.out.push(dialect::behind_event(error, *ending, request_id).unwrap_or_default());
+        dialect::event(error, *ending, request_id, self.events.tap().next_sequence_number())
     }
 
     /// After a clean end of the transfer: the rest, and whether it is a success.

@@ -104,7 +104,8 @@ where
 }
 
 /// An upstream's whole answer as one event, for a client that has been promised events that end in this way. Only for
-/// JSON, where line ends mean nothing. Anthropic's clients know an error by its event's name.
+/// JSON, where line ends mean nothing. Anthropic's clients know an error by its event's name, some of Google's by its not
+/// being an event at all.
 pub(super) fn stray_event(text: &[u8], ending: Ending) -> Bytes {
     let (name, before, after): (&[u8], &[u8], &[u8]) = match ending {
         Ending::Ollama => (b"", b"", b" "),
@@ -119,5 +120,8 @@ pub(super) fn stray_event(text: &[u8], ending: Ending) -> Bytes {
         event.extend_from_slice(after);
     }
     event.extend_from_slice(b"\n");
+    if ending == Ending::Gemini {
+        event.extend_from_slice(text.trim_ascii());
+    }
     event.freeze()
 }

@@ -247,6 +247,11 @@ impl Tap {
         if self.failed { Some(EndReason::UpstreamError) } else { over }
     }
 
+    /// How the end is recognised.
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
     /// Whether any event had an `id` field.
     pub fn has_id(&self) -> bool {
         self.has_id
