@@ -1,19 +1,23 @@
 //! What an upstream's error means for the request and for the upstream: whose fault it is, and who may be asked next.
 //!
 //! Providers agree on statuses only roughly, so the words of the error object decide where they are known: OpenAI's
-//! `code` and `type`, Anthropic's and Gemini's forms, which compatible servers pass on, and `OpenRouter`'s numeric code.
+//! `code` and `type`, Anthropic's and Google's forms, which compatible servers pass on, `OpenRouter`'s numeric code, and
+//! the exceptions of AWS, whose name stands in a header.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{DATE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Deserialize;
 
 use crate::api::error::RETRY_AFTER_MS;
 
 /// Bytes of an error that are looked at. The longest that providers send (a filter's findings) have some 4 KiB.
 pub const ERROR_BYTES_MAX: usize = 16 * 1024;
+
+/// The name of an exception of AWS, and behind a colon where it is documented.
+const AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// What an upstream's answer says of it and of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +45,18 @@ pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdic
     if status.is_success() {
         return Verdict::Fine;
     }
-    of_status(status.as_u16(), &Words::of(body), retry_after(headers))
+    let mut words = Words::of(body);
+    if let Some(exception) = headers.get(AMZN_ERROR_TYPE).and_then(|name| name.to_str().ok()) {
+        words.push(exception);
+    }
+    let after = retry_after(headers).or(words.delay);
+    of_status(status.as_u16(), &words, after)
 }
 
 fn of_status(status: u16, words: &Words, after: Option<Duration>) -> Verdict {
     match status {
+        400 if words.refuse_the_key() => Verdict::KeyRefused,
+        400 if words.say_spent() => Verdict::Spent(after),
         400 | 413 | 422 => words.about_the_request().unwrap_or(Verdict::Client),
         401 => Verdict::KeyRefused,
         402 => Verdict::Spent(after),
@@ -57,8 +68,11 @@ fn of_status(status: u16, words: &Words, after: Option<Duration>) -> Verdict {
         429 if words.is_anthropic && after.is_none() => Verdict::Spent(None),
         429 | 529 => Verdict::Throttled(after),
         // A 503 that says when to come back is a limit by another name.
-        503 if after.is_some() => Verdict::Throttled(after),
-        408 | 425 | 500.. => Verdict::Failed,
+        503 if after.is_some() || words.have(&["server busy"]) => Verdict::Throttled(after),
+        // Cohere's, for what its filters don't let through.
+        498 => Verdict::Policy,
+        // 424: a model of Bedrock's has failed.
+        408 | 424 | 425 | 500.. => Verdict::Failed,
         _ => Verdict::Client,
     }
 }
@@ -68,7 +82,9 @@ fn of_status(status: u16, words: &Words, after: Option<Duration>) -> Verdict {
 pub fn of_event(events: &[u8]) -> Verdict {
     let lines = events.split(|byte| matches!(byte, b'\r' | b'\n'));
     let mut last = Words::default();
-    for data in lines.filter_map(|line| line.strip_prefix(b"data:")) {
+    // Where each line is an event, it has no name for what it says.
+    for line in lines {
+        let Some(data) = line.strip_prefix(b"data:").or(line.starts_with(b"{").then_some(line)) else { continue };
         let Ok(object) = serde_json::from_slice::<Object<'_>>(data) else { continue };
         last = Words::of_object(&object);
         if object.is_error() {
@@ -80,15 +96,18 @@ pub fn of_event(events: &[u8]) -> Verdict {
 
 fn of_words(words: &Words) -> Verdict {
     if words.say_spent() {
-        return Verdict::Spent(None);
+        return Verdict::Spent(words.delay);
+    }
+    if words.refuse_the_key() {
+        return Verdict::KeyRefused;
     }
     if let Some(verdict) = words.about_the_request() {
         return verdict;
     }
     match words.status {
-        Some(status @ 400..) => of_status(status, words, None),
+        Some(status @ 400..) => of_status(status, words, words.delay),
         _ if words.have(&["overloaded", "rate_limit", "too_many_requests", "RESOURCE_EXHAUSTED"]) => {
-            Verdict::Throttled(None)
+            Verdict::Throttled(words.delay)
         }
         _ if words.have(&["authentication_error", "permission_error", "invalid_api_key"]) => Verdict::KeyRefused,
         _ => Verdict::Failed,
@@ -107,7 +126,7 @@ pub fn of_stray(body: &[u8]) -> Verdict {
 
 /// How long an answer asks to be left alone. A date is counted from the answer's own, so that no clocks are compared.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
     if let Some(millis) = text(&RETRY_AFTER_MS).and_then(number) {
         return Duration::try_from_secs_f64(millis / 1000.0).ok();
@@ -129,6 +148,8 @@ struct Words {
     status: Option<u16>,
     /// Anthropic's envelope.
     is_anthropic: bool,
+    /// After which Google says that more is welcome.
+    delay: Option<Duration>,
 }
 
 /// The members that any provider's error has, at whichever of two levels.
@@ -150,6 +171,38 @@ struct Object<'a> {
     /// Where the Responses API has it.
     #[serde(borrow)]
     response: Option<Box<Self>>,
+    /// The name of an exception of AWS.
+    #[serde(borrow)]
+    __type: Option<Cow<'a, str>>,
+    /// Google's.
+    #[serde(borrow)]
+    details: Option<Details<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Details<'a> {
+    List(#[serde(borrow)] Vec<Detail<'a>>),
+    Other(serde::de::IgnoredAny),
+}
+
+/// Of `google.rpc.ErrorInfo`, `QuotaFailure` or `RetryInfo`.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Detail<'a> {
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    retry_delay: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    violations: Vec<Violation<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Violation<'a> {
+    #[serde(borrow)]
+    quota_id: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +230,9 @@ impl Object<'_> {
 
 impl Words {
     fn of(body: &[u8]) -> Self {
+        // Where Google streams without events, it answers with a list.
+        let body = body.trim_ascii();
+        let body = body.strip_prefix(b"[").and_then(|body| body.strip_suffix(b"]")).unwrap_or(body);
         serde_json::from_slice(body).map_or_else(|_| Self::default(), |object| Self::of_object(&object))
     }
 
@@ -195,8 +251,11 @@ impl Words {
                 Code::Other(_) => {}
             }
         }
-        for text in [&object.r#type, &object.message].into_iter().flatten() {
+        for text in [&object.r#type, &object.message, &object.__type].into_iter().flatten() {
             self.push(text);
+        }
+        if let Some(Details::List(details)) = &object.details {
+            details.iter().for_each(|detail| self.add_detail(detail));
         }
         match &object.error {
             Some(Inner::Object(object)) => self.add(object),
@@ -206,6 +265,15 @@ impl Words {
         for inner in [&object.innererror, &object.response].into_iter().flatten() {
             self.add(inner);
         }
+    }
+
+    fn add_detail(&mut self, detail: &Detail<'_>) {
+        let quotas = detail.violations.iter().filter_map(|violation| violation.quota_id.as_deref());
+        for text in detail.reason.as_deref().into_iter().chain(quotas) {
+            self.push(text);
+        }
+        let seconds = detail.retry_delay.as_deref().and_then(|delay| delay.strip_suffix('s')?.parse().ok());
+        self.delay = self.delay.or(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()));
     }
 
     fn push(&mut self, text: &str) {
@@ -225,6 +293,19 @@ impl Words {
             "enforced_spend_limit_reached",
             "credit balance is too low",
             "insufficient_credits",
+            // A day's quota of Google's; the time that stands beside it is that of the minute's.
+            "PerDay",
+            "ServiceQuotaExceededException",
+        ])
+    }
+
+    /// Whether a word says that the account, and not the request, is at fault.
+    fn refuse_the_key(&self) -> bool {
+        self.have(&[
+            "API_KEY_INVALID",
+            "FAILED_PRECONDITION",
+            "ExpiredTokenException",
+            "UnrecognizedClientException",
         ])
     }
 
@@ -236,6 +317,8 @@ impl Words {
             "maximum context length",
             "prompt is too long",
             "input is too long",
+            "Input is too long",
+            "number of tokens in the prompt cannot exceed",
             "exceeds the maximum number of tokens",
             "request_too_large",
         ];
@@ -305,6 +388,87 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(of_answer(status, headers, body.as_bytes()), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn other_dialects_say_whose_fault_it_is() {
+        use Verdict::{Client, Failed, KeyRefused, Policy, Spent, Throttled, TooLong};
+        let aws = |exception: &str| headers(&[("x-amzn-errortype", exception)]);
+        let none = HeaderMap::new;
+        let delay = Some(Duration::from_millis(36_500));
+        for (status, headers, body, expected) in [
+            (
+                429,
+                none(),
+                r#"{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"RequestsPerMinutePerProject"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"36.5s"}]}}"#,
+                Throttled(delay),
+            ),
+            (
+                429,
+                none(),
+                r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"violations":[{"quotaId":"RequestsPerDayPerProject"}]},{"retryDelay":"36.5s"}]}}]"#,
+                Spent(delay),
+            ),
+            (429, none(), r#"{"error":{"status":"RESOURCE_EXHAUSTED","details":"text"}}"#, Throttled(None)),
+            (
+                400,
+                none(),
+                r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
+                KeyRefused,
+            ),
+            (
+                400,
+                none(),
+                r#"{"error":{"code":400,"message":"The input token count (9) exceeds the maximum number of tokens allowed (8).","status":"INVALID_ARGUMENT"}}"#,
+                TooLong,
+            ),
+            (400, none(), r#"{"error":{"code":400,"message":"m","status":"FAILED_PRECONDITION"}}"#, KeyRefused),
+            (403, none(), r#"{"error":{"code":403,"message":"m","status":"PERMISSION_DENIED"}}"#, KeyRefused),
+            (404, none(), r#"{"error":{"code":404,"message":"m","status":"NOT_FOUND"}}"#, Client),
+            (503, none(), r#"{"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}"#, Failed),
+            (504, none(), r#"{"error":{"code":504,"message":"m","status":"DEADLINE_EXCEEDED"}}"#, Failed),
+            (404, none(), r#"{"error":"model 'x' not found"}"#, Client),
+            (503, none(), r#"{"error":"server busy, please try again"}"#, Throttled(None)),
+            (500, none(), r#"{"error":"llama runner process has terminated"}"#, Failed),
+            (
+                429,
+                aws("ThrottlingException:http://x/"),
+                r#"{"message":"Too many tokens, please wait"}"#,
+                Throttled(None),
+            ),
+            (503, aws("ServiceUnavailableException"), r#"{"message":"m"}"#, Failed),
+            (400, aws("ValidationException"), r#"{"message":"Input is too long for requested model."}"#, TooLong),
+            (400, aws("ValidationException"), r#"{"message":"m"}"#, Client),
+            (400, aws("ServiceQuotaExceededException"), r#"{"message":"m"}"#, Spent(None)),
+            (400, none(), r#"{"__type":"com.amazon.coral.service#ExpiredTokenException"}"#, KeyRefused),
+            (403, aws("AccessDeniedException"), r#"{"Message":"m"}"#, KeyRefused),
+            (404, aws("ResourceNotFoundException"), r#"{"message":"m"}"#, Client),
+            (408, aws("ModelTimeoutException"), r#"{"message":"m"}"#, Failed),
+            (424, aws("ModelErrorException"), r#"{"message":"m","originalStatusCode":500}"#, Failed),
+            (429, aws("ModelNotReadyException"), r#"{"message":"m"}"#, Throttled(None)),
+            (401, none(), r#"{"message":"invalid api token"}"#, KeyRefused),
+            (
+                400,
+                none(),
+                r#"{"message":"too many tokens: total number of tokens in the prompt cannot exceed 8 - received 9"}"#,
+                TooLong,
+            ),
+            (498, none(), r#"{"message":"m"}"#, Policy),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(of_answer(status, &headers, body.as_bytes()), expected, "{status} {body}");
+        }
+        for (events, expected) in [
+            ("{\"message\":{\"content\":\"\"},\"done\":false}\n{\"error\":\"it broke\"}\n", Failed),
+            (
+                "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n",
+                Throttled(None),
+            ),
+            ("data: {\"error\":{\"code\":503,\"status\":\"UNAVAILABLE\"}}\n\n", Failed),
+            ("data: {\"error\":{\"code\":429,\"details\":[{\"retryDelay\":\"36.5s\"}]}}\n\n", Throttled(delay)),
+        ] {
+            assert_eq!(of_event(events.as_bytes()), expected, "{events}");
         }
     }
 
