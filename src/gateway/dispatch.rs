@@ -5,19 +5,17 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
+use http::Response;
 use tokio::time::sleep_until;
 use tower::Service;
 
 use super::attempts::Attempts;
-use super::call::{Admitted, Call};
+use super::call::Admitted;
 use super::local::LocalBoxFuture;
+use super::models;
 use super::plan::Plan;
 use super::respond::{self, Held};
 use super::worker::Worker;
-use crate::api::endpoint::Endpoint;
-use crate::api::models;
 use crate::error::{Error, Kind};
 use crate::signal::{Phase, Watch};
 use crate::stream::Body;
@@ -42,10 +40,8 @@ impl Service<Admitted> for Dispatch {
 
 async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Body>, Error> {
     let Admitted { call, permit } = admitted;
-    match call.endpoint {
-        Endpoint::Models => return Ok(json(models::list(visible(&worker, &call), 0))),
-        Endpoint::Model => return model(&worker, &call),
-        _ => {}
+    if let Some(answer) = models::answer(&worker, &call) {
+        return answer;
     }
     let call = Rc::new(call);
     let plan = Plan::new(&worker, &call)?;
@@ -84,26 +80,4 @@ async fn recalled<T>(phase: Watch<Phase>, mut attempts: LocalBoxFuture<Result<T,
         attempts.as_mut().poll(cx)
     })
     .await
-}
-
-/// The models that this caller may use, each with its owner.
-fn visible<'a>(worker: &'a Worker, call: &'a Call) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let keys = &worker.snapshot.keys;
-    let key = call.principal.key();
-    worker.snapshot.table.names().filter(move |(model, _)| key.is_none_or(|key| keys.allows(key, model)))
-}
-
-fn model(worker: &Worker, call: &Call) -> Result<Response<Body>, Error> {
-    let id = call.item.as_deref().unwrap_or_default();
-    let (model, owner) = visible(worker, call).find(|(model, _)| *model == id).ok_or_else(|| {
-        let detail = format!("The model '{id}' does not exist or you do not have access to it.");
-        Error::new(Kind::ModelNotFound, detail).with_param("model")
-    })?;
-    Ok(json(models::item(model, owner, 0)))
-}
-
-fn json(body: bytes::Bytes) -> Response<Body> {
-    let mut response = Response::new(Body::whole(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }

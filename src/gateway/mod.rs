@@ -13,6 +13,7 @@ mod headers;
 mod health;
 mod lane;
 mod local;
+mod models;
 mod native;
 mod plan;
 pub mod probe;

@@ -1,0 +1,57 @@
+//! What the gateway answers itself: the models that its caller may use, in the caller's dialect.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
+
+use super::call::Call;
+use super::worker::Worker;
+use crate::api::dialect::Dialect;
+use crate::api::endpoint::Endpoint;
+use crate::api::models;
+use crate::error::{Error, Kind};
+use crate::stream::Body;
+
+/// The answer, if it is ours to give.
+pub(super) fn answer(worker: &Worker, call: &Call) -> Option<Result<Response<Body>, Error>> {
+    let is_anthropic = call.record.dialect == Dialect::Anthropic;
+    let body = match call.endpoint {
+        Endpoint::Models if is_anthropic => models::anthropic_list(names(worker, call)),
+        Endpoint::Models => models::list(visible(worker, call), 0),
+        Endpoint::Model if is_anthropic => return Some(named(worker, call, |id, _| models::anthropic_item(id))),
+        Endpoint::Model => return Some(named(worker, call, |id, owner| models::item(id, owner, 0))),
+        Endpoint::GeminiModels => models::gemini_list(names(worker, call)),
+        Endpoint::GeminiModel => return Some(named(worker, call, |id, _| models::gemini_item(id))),
+        Endpoint::OllamaTags => models::ollama_tags(names(worker, call)),
+        Endpoint::OllamaVersion => models::ollama_version(),
+        _ => return None,
+    };
+    Some(Ok(json(body)))
+}
+
+/// The models that this caller may use, each with its owner.
+fn visible<'a>(worker: &'a Worker, call: &'a Call) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let keys = &worker.snapshot.keys;
+    let key = call.principal.key();
+    worker.snapshot.table.names().filter(move |(model, _)| key.is_none_or(|key| keys.allows(key, model)))
+}
+
+fn names<'a>(worker: &'a Worker, call: &'a Call) -> impl Iterator<Item = &'a str> {
+    visible(worker, call).map(|(model, _)| model)
+}
+
+/// The one that the path names.
+fn named(worker: &Worker, call: &Call, form: impl Fn(&str, &str) -> Bytes) -> Result<Response<Body>, Error> {
+    let id = call.item.as_deref().unwrap_or_default();
+    let (model, owner) = visible(worker, call).find(|(model, _)| *model == id).ok_or_else(|| {
+        let detail = format!("The model '{id}' does not exist or you do not have access to it.");
+        Error::new(Kind::ModelNotFound, detail).with_param("model")
+    })?;
+    Ok(json(form(model, owner)))
+}
+
+fn json(body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
