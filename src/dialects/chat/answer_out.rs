@@ -78,7 +78,9 @@ impl Said {
                     join_made(self.made.entry(name).or_insert(Value::Null), value);
                 }
             }
-            Content::Foreign { kind, value } if kind == FOREIGN_DETAIL => self.details.push(value.clone()),
+            Content::Foreign { kind, value } if kind == FOREIGN_DETAIL => {
+                self.details.push(self.writer.foreign(value))
+            }
             Content::Foreign { .. } | Content::ToolResult(_) => {}
         }
     }

@@ -193,7 +193,7 @@ impl<'a> Writer<'a> {
         let family = self.habits.family(self.model);
         for thought in thoughts {
             match thought {
-                Thought::Detail(value) => details.push((*value).clone()),
+                Thought::Detail(value) => details.push(writer.foreign(value)),
                 Thought::Own(reasoning) => {
                     let marks = [&reasoning.signature, &reasoning.redacted];
                     let whose = marks.into_iter().flatten().next().map(|signature| signature.family);

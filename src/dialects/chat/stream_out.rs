@@ -25,6 +25,9 @@ pub(super) struct Encoder {
 #[derive(Debug, Default)]
 struct Spoken {
     details: Details,
+    annotations: u32,
+    pictures: u32,
+    has_sound: bool,
     has_calls: bool,
     is_finished: bool,
 }
@@ -141,21 +144,48 @@ impl Spoken {
                 json!({ "tool_calls": [{ "index": call, "function": { "arguments": text } }] })
             }
             Delta::Refusal(words) => json!({ "refusal": words }),
-            Delta::Annotation(said) => json!({ "annotations": [annotation(said)?] }),
-            Delta::Media(media) => {
-                let (name, value) = made(media, asked)?;
-                json!({ name: value })
+            Delta::Annotation(said) => {
+                let said = annotation(said)?;
+                let index = next(&mut self.annotations);
+                json!({ "annotations": [indexed(index, said)] })
             }
-            Delta::Foreign { kind, value } if kind == FOREIGN_DETAIL => json!({ "reasoning_details": [value] }),
+            Delta::Media(media) => self.made(made(media, asked)?),
+            Delta::Foreign { kind, value } if kind == FOREIGN_DETAIL => {
+                json!({ "reasoning_details": [self.details.foreign(value)] })
+            }
             Delta::Part | Delta::ToolCallEnd { .. } | Delta::Logprobs(_) | Delta::Foreign { .. } => return None,
         })
     }
+
+    /// Pictures are items of a list. A sound comes in pieces, whose texts clients concatenate, its id too.
+    fn made(&mut self, (name, value): (&str, Value)) -> Value {
+        let value = match value {
+            Value::Array(items) => {
+                let number = |item| indexed(next(&mut self.pictures), item);
+                items.into_iter().map(number).collect()
+            }
+            Value::Object(mut members) => {
+                if std::mem::replace(&mut self.has_sound, true) {
+                    members.remove("id");
+                }
+                Value::Object(members)
+            }
+            other => other,
+        };
+        json!({ name: value })
+    }
 }
 
-/// A call with the number by which its pieces are put together.
-fn indexed(index: u32, mut call: Value) -> Value {
-    call["index"] = json!(index);
-    call
+/// Counts.
+fn next(number: &mut u32) -> u32 {
+    std::mem::replace(number, *number + 1)
+}
+
+/// An item of a list with the number by which pieces of the same are put together: `OpenAI`'s SDK for Python fails over the
+/// second item of a list that has none.
+fn indexed(index: u32, mut item: Value) -> Value {
+    item["index"] = json!(index);
+    item
 }
 
 impl Encode for Encoder {

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use http::HeaderMap;
+use proptest::prelude::{any, prop_assert_eq, proptest};
 use serde_json::{Value, json};
 
 use super::{COMPATIBLE, ChatProvider, FRONT, OPENAI};
 use crate::dialects::conversation::{
-    Answer, Collector, Content, Delta, Effort, Event, Failure, FailureKind, Family, Finish, Message, Part,
-    Reasoning, Request, Role, Signature, Source, ToolChoice, ToolResult, Usage, Wish,
+    Annotation, Answer, Collector, Content, Delta, Effort, Event, Failure, FailureKind, Family, Finish, Media,
+    Message, Part, Reasoning, Request, Role, Signature, Source, ToolChoice, ToolResult, Usage, Wish,
 };
 use crate::dialects::{Asked, Front as _, Lost, Place, Provider as _, Sent, Target};
 
@@ -146,6 +147,37 @@ fn a_request_is_the_same_on_the_other_side() {
     let (body, lost) = sent(&OPENAI, &read(&everything()), "m");
     assert_eq!(lost, [""; 0]);
     assert_eq!(body, everything());
+}
+
+proptest! {
+    /// Whatever a client leaves out of everything.
+    #[test]
+    fn any_request_is_the_same_on_the_other_side(members in any::<u64>(), messages in any::<u16>()) {
+        let mut body = everything();
+        let keeps = |set: u64, at: usize| set & (1 << at) != 0;
+        let names: Vec<_> = body.as_object().expect("an object").keys().cloned().collect();
+        for (at, name) in names.iter().enumerate() {
+            if !["model", "messages"].contains(&&**name) && !keeps(members, at) {
+                body.as_object_mut().expect("an object").remove(name);
+            }
+        }
+        for (needed, name) in [("tools", "tool_choice"), ("store", "metadata"), ("stream", "stream_options")] {
+            if body.get(needed).is_none() {
+                body.as_object_mut().expect("an object").remove(name);
+            }
+        }
+        if body.get("stream").is_some() {
+            body["stream_options"] = json!({ "include_usage": true });
+        }
+        let mut at = 0;
+        body["messages"].as_array_mut().expect("messages").retain(|_| {
+            at += 1;
+            at == 1 || keeps(u64::from(messages), at)
+        });
+        let (written, lost) = sent(&OPENAI, &read(&body), "m");
+        prop_assert_eq!(lost, [""; 0]);
+        prop_assert_eq!(written, body);
+    }
 }
 
 #[test]
@@ -849,6 +881,24 @@ fn a_stream_begins_with_who_speaks_and_ends_with_what_it_cost() {
     assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], "tool_calls");
     assert!(encoded(&rich()).ends_with("data: [DONE]\n\n"));
     assert_eq!(encoded(&[Event::Ping]), ": ping\n\n");
+}
+
+#[test]
+fn items_of_lists_are_numbered_and_ids_are_told_once() {
+    let note = Annotation { url: Some("u".to_owned()), ..Annotation::default() };
+    let sound = Media::new("audio", None, Source::Base64("AA==".to_owned()));
+    let picture = Media::new("image", Some("image/png".to_owned()), Source::Base64("AAAA".to_owned()));
+    let deltas = [Delta::Annotation(note), Delta::Media(picture), Delta::Media(sound)];
+    let chunks = written(
+        &deltas.into_iter().flat_map(|delta| [delta.clone(), delta]).map(Event::delta).collect::<Vec<_>>(),
+    );
+    let deltas: Vec<_> = chunks.iter().skip(1).map(|chunk| &chunk["choices"][0]["delta"]).collect();
+    assert_eq!(
+        (&deltas[0]["annotations"][0]["index"], &deltas[1]["annotations"][0]["index"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!((&deltas[2]["images"][0]["index"], &deltas[3]["images"][0]["index"]), (&json!(0), &json!(1)));
+    assert!(deltas[4]["audio"]["id"].is_string() && deltas[5]["audio"].get("id").is_none());
 }
 
 #[test]

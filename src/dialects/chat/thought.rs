@@ -187,6 +187,17 @@ impl Details {
         piece
     }
 
+    /// A detail that is nobody's we know, with a number that no other one has.
+    pub(super) fn foreign(&mut self, detail: &Value) -> Value {
+        self.close();
+        let mut detail = detail.clone();
+        if let Some(members) = detail.as_object_mut() {
+            members.insert("index".to_owned(), json!(self.index));
+        }
+        self.index += 1;
+        detail
+    }
+
     fn piece(&mut self, kind: &str, members: &[(&str, Option<&str>)]) -> Value {
         let mut piece = Map::new();
         piece.insert("type".to_owned(), json!(kind));

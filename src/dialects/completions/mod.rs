@@ -188,3 +188,89 @@ impl Encode for Encoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialects::conversation::Collector;
+
+    fn read(body: &Value) -> Result<Request, Refusal> {
+        FRONT.read(body.to_string().as_bytes(), &Place::default())
+    }
+
+    fn asked() -> Rc<Asked> {
+        let request = Request { model: "m".to_owned(), ..Request::default() };
+        Rc::new(Asked { request, unique: "0".repeat(32), now: 7, request_id: "req".to_owned() })
+    }
+
+    fn events() -> Vec<Event> {
+        let say = |choice, delta| Event::Delta { choice, delta };
+        vec![
+            Event::Start(Start::default()),
+            say(0, Delta::Reasoning("hm".to_owned())),
+            say(0, Delta::Text("a".to_owned())),
+            say(1, Delta::Text("b".to_owned())),
+            Event::Usage(Usage { input: 1, output: 2, ..Usage::default() }),
+            Event::Finish { choice: 0, finish: Finish::Length },
+            Event::End,
+        ]
+    }
+
+    #[test]
+    fn a_prompt_is_what_the_user_says() {
+        for prompt in [json!("a"), json!(["a"])] {
+            let request =
+                read(&json!({ "model": "m", "prompt": prompt, "max_tokens": 3, "stop": "x" })).expect("a request");
+            assert_eq!((request.messages.len(), request.messages[0].role), (1, Role::User));
+            assert_eq!(request.messages[0].parts, [Part::text("a")]);
+            assert_eq!(request.wishes.get(Wish::MaxTokens), Some(&json!(3)));
+        }
+        for prompt in [json!(["a", "b"]), json!([1, 2]), json!([]), json!(null), json!(1)] {
+            let refusal = read(&json!({ "model": "m", "prompt": prompt })).expect_err("no prompt");
+            assert_eq!(refusal.param.as_deref(), Some("prompt"));
+        }
+    }
+
+    #[test]
+    fn what_chats_do_not_have_is_named() {
+        let idle = json!({ "model": "m", "prompt": "a", "echo": false, "suffix": null, "best_of": 1, "logprobs": null, "n": 1 });
+        assert!(read(&idle).expect("a request").wishes.is_empty());
+        let body =
+            json!({ "model": "m", "prompt": "a", "echo": true, "suffix": "z", "best_of": 2, "logprobs": 0 });
+        let request = read(&body).expect("a request");
+        let left: Vec<_> = request.wishes.open().left().into_iter().map(|(_, name)| name.to_owned()).collect();
+        assert_eq!(left, ["echo", "suffix", "best_of", "logprobs"]);
+    }
+
+    #[test]
+    fn only_words_are_told() {
+        let (mut encoder, mut out) = (FRONT.encoder(&asked()), Vec::new());
+        events().iter().for_each(|event| encoder.event(event, &mut out));
+        let text = String::from_utf8(out).expect("text");
+        let data: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!(data.last(), Some(&"[DONE]"));
+        let chunks: Vec<Value> =
+            data[..data.len() - 1].iter().map(|data| serde_json::from_str(data).expect("JSON")).collect();
+        let told: Vec<_> = chunks
+            .iter()
+            .filter_map(|chunk| chunk["choices"].get(0))
+            .map(|choice| {
+                format!("{}{}{}", choice["index"], choice["text"].as_str().expect("text"), choice["finish_reason"])
+            })
+            .collect();
+        assert_eq!(told, ["0null", "0anull", "1bnull", "0\"length\"", "1\"stop\""]);
+        assert_eq!(chunks.last().expect("chunks")["usage"]["total_tokens"], 3);
+        assert!(chunks.iter().all(|chunk| chunk["object"] == "text_completion" && chunk["id"] == chunks[0]["id"]));
+    }
+
+    #[test]
+    fn a_whole_completion_says_the_same() {
+        let mut collector = Collector::default();
+        events().into_iter().for_each(|event| collector.event(event).expect("no failure"));
+        let answer = FRONT.answer(&collector.finish().expect("an end"), &asked());
+        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        assert_eq!(answer["choices"][0], choice(0, "a", json!("length")));
+        assert_eq!(answer["choices"][1], choice(1, "b", json!("stop")));
+        assert_eq!((&answer["object"], &answer["created"]), (&json!("text_completion"), &json!(7)));
+    }
+}
