@@ -162,7 +162,10 @@ fn object(failure: &Failure, request_id: Option<&str>) -> Value {
 fn row(failure: &Failure) -> (u16, &'static str, Option<&str>) {
     const REQUEST: &str = "invalid_request_error";
     // Other dialects' names of a kind say nothing that `type` does not.
-    let own = failure.code.as_deref().filter(|code| !code.ends_with("_error") && !code.contains(' '));
+    let own = failure
+        .code
+        .as_deref()
+        .filter(|code| !code.ends_with("_error") && !code.ends_with("Error") && !code.contains(' '));
     let status = failure.status;
     match failure.kind {
         FailureKind::BadRequest => {

@@ -22,8 +22,6 @@ pub(super) struct Writer<'a> {
     pub(super) model: &'a str,
     /// What could not be said.
     pub(super) lost: Vec<Lost>,
-    /// The first message of the turn that is under way: behind the last words of the user.
-    turn: usize,
     /// Media that tools have given. In this dialect results are texts, so they follow in a message of the user.
     given: Vec<Value>,
     out: Vec<Value>,
@@ -31,20 +29,18 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(habits: Habits, model: &'a str) -> Self {
-        Self { habits, model, lost: Vec::new(), turn: 0, given: Vec::new(), out: Vec::new() }
+        Self { habits, model, lost: Vec::new(), given: Vec::new(), out: Vec::new() }
     }
 
     /// All of them.
     pub(super) fn messages(&mut self, messages: &[Message]) -> Vec<Value> {
-        let last = messages.iter().rposition(|message| message.role == Role::User);
-        self.turn = last.map_or(0, |at| at + 1);
         for (at, message) in messages.iter().enumerate() {
             if message.role != Role::Tool {
                 self.give();
             }
             match message.role {
                 Role::System => self.told("system", message, at),
-                Role::Developer if self.habits.is_openai => self.told("developer", message, at),
+                Role::Developer if self.habits.is_openai() => self.told("developer", message, at),
                 Role::Developer => self.told("system", message, at),
                 Role::User => self.told("user", message, at),
                 Role::Assistant => self.assistant(message, at),
@@ -78,7 +74,7 @@ impl<'a> Writer<'a> {
         }
         if !parts.is_empty() || message.parts.is_empty() {
             let content = self.content(parts, "\n\n");
-            self.out.push(named(json!({ "role": role, "content": content }), message));
+            self.out.push(named(json!({ "role": role, "content": content }), message, self.habits));
         }
     }
 
@@ -86,9 +82,9 @@ impl<'a> Writer<'a> {
     fn part(&self, content: &Content) -> Option<Value> {
         match content {
             Content::Text { text, .. } => Some(text_part(text)),
-            Content::Media(media) if media.kind == "video" && self.habits.is_openai => None,
+            Content::Media(media) if media.kind == "video" && self.habits.is_openai() => None,
             Content::Media(media) => media::write(media),
-            Content::Refusal(words) if self.habits.is_openai => {
+            Content::Refusal(words) if self.habits.is_openai() => {
                 Some(json!({ "type": "refusal", "refusal": words }))
             }
             Content::Refusal(words) => Some(text_part(words)),
@@ -125,7 +121,7 @@ impl<'a> Writer<'a> {
     /// One text is a string, and so are several where the server may know nothing else.
     fn content(&self, parts: Vec<Value>, between: &str) -> Value {
         let plain = |part: &Value| part["type"] == "text" && part.get("cache_control").is_none();
-        if parts.iter().all(plain) && (parts.len() <= 1 || !self.habits.is_openai) {
+        if parts.iter().all(plain) && (parts.len() <= 1 || !self.habits.is_openai()) {
             let texts: Vec<_> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
             return json!(texts.join(between));
         }
@@ -148,7 +144,7 @@ impl<'a> Writer<'a> {
                     }
                 }
                 Content::Reasoning(reasoning) => thoughts.push(Thought::Own(reasoning)),
-                Content::Media(media) if media.kind == "audio" && self.habits.is_openai => match &media.source {
+                Content::Media(media) if media.kind == "audio" && self.habits.is_openai() => match &media.source {
                     Source::Id(id) => {
                         said.insert("audio".to_owned(), json!({ "id": id }));
                     }
@@ -169,11 +165,11 @@ impl<'a> Writer<'a> {
         whole.insert("role".to_owned(), json!("assistant"));
         whole.insert("content".to_owned(), content);
         whole.append(&mut said);
-        self.thoughts(&thoughts, at, &mut whole);
+        self.thoughts(&thoughts, !calls.is_empty(), &mut whole);
         if !calls.is_empty() {
             whole.insert("tool_calls".to_owned(), Value::Array(calls));
         }
-        self.out.push(named(Value::Object(whole), message));
+        self.out.push(named(Value::Object(whole), message, self.habits));
     }
 
     fn call(&self, call: &ToolCall) -> Value {
@@ -187,26 +183,26 @@ impl<'a> Writer<'a> {
         value
     }
 
-    /// Thoughts go back to whom they belong, and plain ones to models that want them, in the turn in which they thought them.
-    fn thoughts(&self, thoughts: &[Thought<'_>], at: usize, said: &mut Map<String, Value>) {
+    /// Signed thoughts go back to whom they belong. Models that want thoughts beside their calls get whatever was thought,
+    /// by whomever, and be it nothing.
+    fn thoughts(&self, thoughts: &[Thought<'_>], has_calls: bool, said: &mut Map<String, Value>) {
         let (mut plain, mut details, mut writer) = (String::new(), Vec::new(), Details::default());
         let family = self.habits.family(self.model);
         for thought in thoughts {
             match thought {
                 Thought::Detail(value) => details.push(writer.foreign(value)),
                 Thought::Own(reasoning) => {
+                    plain.push_str(&reasoning.text);
                     let marks = [&reasoning.signature, &reasoning.redacted];
                     let whose = marks.into_iter().flatten().next().map(|signature| signature.family);
-                    if whose.is_none() {
-                        plain.push_str(&reasoning.text);
-                    } else if whose == family {
+                    if whose.is_some() && whose == family {
                         writer.close();
                         detail(reasoning, &mut writer, &mut details);
                     }
                 }
             }
         }
-        if !plain.is_empty() && at >= self.turn && self.habits.wants_thoughts(self.model) {
+        if has_calls && self.habits.wants_thoughts(self.model) {
             said.insert("reasoning_content".to_owned(), json!(plain));
         }
         if !details.is_empty() {
@@ -277,8 +273,8 @@ fn text_part(text: &str) -> Value {
     json!({ "type": "text", "text": text })
 }
 
-fn named(mut value: Value, message: &Message) -> Value {
-    if let Some(name) = &message.name {
+fn named(mut value: Value, message: &Message, habits: Habits) -> Value {
+    if let Some(name) = message.name.as_ref().filter(|_| habits.takes_names()) {
         value["name"] = json!(name);
     }
     value

@@ -46,15 +46,32 @@ pub(super) use self::usage::write as write_usage;
 /// Clients of `POST /v1/chat/completions`.
 pub static FRONT: ChatFront = ChatFront;
 /// `OpenAI` itself, and Azure's `OpenAI`.
-pub static OPENAI: ChatProvider = ChatProvider { habits: Habits { is_openai: true } };
-/// Everybody else: vLLM, `DeepSeek`, Mistral, Groq, `OpenRouter`, xAI, Google's and Amazon's servers of this dialect.
-pub static COMPATIBLE: ChatProvider = ChatProvider { habits: Habits { is_openai: false } };
+pub static OPENAI: ChatProvider = ChatProvider { habits: Habits::OpenAi };
+/// `DeepSeek` itself.
+pub static DEEPSEEK: ChatProvider = ChatProvider { habits: Habits::DeepSeek };
+/// Groq.
+pub static GROQ: ChatProvider = ChatProvider { habits: Habits::Groq };
+/// Mistral itself.
+pub static MISTRAL: ChatProvider = ChatProvider { habits: Habits::Mistral };
+/// Everybody else: vLLM, `OpenRouter`, xAI, Moonshot, Google's and Amazon's servers of this dialect.
+pub static COMPATIBLE: ChatProvider = ChatProvider { habits: Habits::Other };
+
+/// Whose server speaks behind a preset of the configuration.
+pub fn provider(preset: Option<&str>) -> &'static ChatProvider {
+    match preset {
+        Some("openai") => &OPENAI,
+        Some("deepseek") => &DEEPSEEK,
+        Some("groq") => &GROQ,
+        Some("mistral") => &MISTRAL,
+        _ => &COMPATIBLE,
+    }
+}
 
 /// See [`FRONT`].
 #[derive(Clone, Copy, Debug)]
 pub struct ChatFront;
 
-/// See [`OPENAI`] and [`COMPATIBLE`].
+/// See [`provider`].
 #[derive(Clone, Copy, Debug)]
 pub struct ChatProvider {
     habits: Habits,

@@ -29,7 +29,9 @@ pub(super) fn write(request: &Request, target: &Target<'_>, habits: Habits) -> S
     }
     if request.stream {
         body.insert("stream".to_owned(), json!(true));
-        body.insert("stream_options".to_owned(), json!({ "include_usage": true }));
+        if habits.asks_usage() {
+            body.insert("stream_options".to_owned(), json!({ "include_usage": true }));
+        }
     }
     lost.extend(Lost::of_wishes(open.left()));
     Sent {

@@ -7,12 +7,11 @@ use crate::dialects::Lost;
 use crate::dialects::conversation::{Effort, Open, Thinking, Wish, Wishes};
 
 /// What every server of this dialect takes.
-const COMMON: [(Wish, &str); 10] = [
+const COMMON: [(Wish, &str); 9] = [
     (Wish::Temperature, "temperature"),
     (Wish::TopP, "top_p"),
     (Wish::FrequencyPenalty, "frequency_penalty"),
     (Wish::PresencePenalty, "presence_penalty"),
-    (Wish::Seed, "seed"),
     (Wish::N, "n"),
     (Wish::Logprobs, "logprobs"),
     (Wish::TopLogprobs, "top_logprobs"),
@@ -78,16 +77,23 @@ pub(super) fn write(wishes: &Wishes, open: &Open<'_>, habits: Habits, body: &mut
         }
     };
     put(habits.limit(), open.take(Wish::MaxTokens));
-    COMMON.into_iter().for_each(|(wish, name)| put(name, open.take(wish)));
+    for (wish, name) in COMMON.into_iter().chain([(Wish::Seed, habits.seed())]) {
+        if habits.takes(wish) {
+            put(name, open.take(wish));
+        }
+    }
     let stops = wishes.get(Wish::Stop).and_then(Value::as_array).map_or(0, Vec::len);
-    if stops <= STOPS_MAX || !habits.is_openai {
+    if stops <= STOPS_MAX || !habits.is_openai() {
         put("stop", open.take(Wish::Stop));
     }
-    let (own, others): (&[_], &[_]) =
-        if habits.is_openai { (&OPENAI, &OPENAI_OTHERS) } else { (&OPEN, &OPEN_OTHERS) };
+    let (own, others): (&[_], &[_]) = match habits {
+        Habits::OpenAi => (&OPENAI, &OPENAI_OTHERS),
+        Habits::Other => (&OPEN, &OPEN_OTHERS),
+        Habits::DeepSeek | Habits::Groq | Habits::Mistral => (&[], &[]),
+    };
     own.iter().for_each(|(wish, name)| put(name, open.take(*wish)));
     // OpenAI refuses them for answers that it does not keep.
-    if habits.is_openai && wishes.get(Wish::Store) == Some(&Value::Bool(true)) {
+    if habits.is_openai() && wishes.get(Wish::Store) == Some(&Value::Bool(true)) {
         put("metadata", open.take(Wish::Metadata));
     }
     others.iter().for_each(|name| put(name, open.take_other(name)));
@@ -102,23 +108,37 @@ pub(super) fn thinking(
 ) -> Option<Lost> {
     let asked = thinking.effort.or_else(|| thinking.budget.map(Effort::of_budget));
     let is_off = thinking.enabled == Some(false) || asked == Some(Effort::None);
+    if habits.has_reasoning(model) {
+        body.insert("reasoning".to_owned(), reasoning(thinking, is_off));
+        return None;
+    }
     if habits.has_switch(model) && (thinking.enabled.is_some() || asked.is_some()) {
         body.insert("thinking".to_owned(), json!({ "type": if is_off { "disabled" } else { "enabled" } }));
     }
     let word = if is_off { off(thinking, model, habits) } else { asked.map(|effort| word(effort, habits)) };
     if let Some(word) = word {
         body.insert("reasoning_effort".to_owned(), json!(word));
-    } else if is_off && habits.is_openai && habits.always_thinks(model) {
+    } else if is_off && habits.is_openai() && habits.always_thinks(model) {
         return Some(Lost { name: "thinking".to_owned(), is_hint: true });
     }
     None
+}
+
+/// As `OpenRouter` has it, which knows budgets.
+fn reasoning(thinking: &Thinking, is_off: bool) -> Value {
+    match (thinking.budget, thinking.effort) {
+        _ if is_off => json!({ "enabled": false }),
+        (Some(budget), _) => json!({ "max_tokens": budget }),
+        (None, Some(effort)) => json!({ "effort": word(effort, Habits::OpenAi) }),
+        (None, None) => json!({ "enabled": true }),
+    }
 }
 
 /// How a model is told not to think. What does not think anyway, for all we know, is told nothing.
 fn off(thinking: &Thinking, model: &str, habits: Habits) -> Option<&'static str> {
     match thinking.effort {
         _ if habits.has_switch(model) => None,
-        _ if habits.is_openai => habits.no_effort(model),
+        _ if habits.is_openai() => habits.no_effort(model),
         Some(Effort::None) => Some("none"),
         _ => None,
     }
@@ -126,5 +146,5 @@ fn off(thinking: &Thinking, model: &str, habits: Habits) -> Option<&'static str>
 
 /// `OpenAI` knows no word above `xhigh`.
 fn word(effort: Effort, habits: Habits) -> &'static str {
-    if effort == Effort::Max && habits.is_openai { Effort::XHigh.word() } else { effort.word() }
+    if effort == Effort::Max && habits.is_openai() { Effort::XHigh.word() } else { effort.word() }
 }

@@ -6,10 +6,10 @@ use http::HeaderMap;
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use serde_json::{Value, json};
 
-use super::{COMPATIBLE, ChatProvider, FRONT, OPENAI};
+use super::{COMPATIBLE, ChatProvider, DEEPSEEK, FRONT, GROQ, MISTRAL, OPENAI, provider};
 use crate::dialects::conversation::{
     Annotation, Answer, Collector, Content, Delta, Effort, Event, Failure, FailureKind, Family, Finish, Media,
-    Message, Part, Reasoning, Request, Role, Signature, Source, ToolChoice, ToolResult, Usage, Wish,
+    Message, Part, Reasoning, Request, Role, Signature, Source, Thinking, ToolChoice, ToolResult, Usage, Wish,
 };
 use crate::dialects::{Asked, Front as _, Lost, Place, Provider as _, Sent, Target};
 
@@ -346,6 +346,10 @@ fn thinking_is_asked_for_as_the_model_knows_it() {
         (Some(json!("high")), Some(json!({ "type": "enabled" })), 0)
     );
     assert_eq!(body(&OPENAI, json!({ "reasoning_effort": "max" }), "gpt-5.2").0, Some(json!("xhigh")));
+    let mut request = said(&json!([{ "role": "user", "content": "a" }]));
+    request.thinking = Some(Thinking { budget: Some(2000), ..Thinking::default() });
+    let (body, _) = sent(&COMPATIBLE, &request, "anthropic/claude-sonnet-4.5");
+    assert_eq!((&body["reasoning"], body.get("reasoning_effort")), (&json!({ "max_tokens": 2000 }), None));
 }
 
 #[test]
@@ -386,21 +390,51 @@ fn thoughts_go_back_to_whom_they_belong() {
 }
 
 #[test]
-fn plain_thoughts_go_back_while_tools_are_called() {
+fn models_that_want_thoughts_beside_their_calls_get_them() {
     let call = json!([{ "id": "1", "type": "function", "function": { "name": "f", "arguments": "{}" } }]);
     let thinks = json!({ "role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": call });
+    let calls = json!({ "role": "assistant", "content": null, "tool_calls": call });
     let result = json!({ "role": "tool", "tool_call_id": "1", "content": "r" });
     let user = json!({ "role": "user", "content": "a" });
-    let under_way = said(&json!([user, thinks, result]));
-    let over = said(&json!([user, thinks, result, user]));
-    for (request, model, expected) in [
-        (&under_way, "deepseek-reasoner", Some("hm")),
-        (&over, "deepseek-reasoner", None),
-        (&under_way, "mistral-large", None),
+    let says = json!({ "role": "assistant", "content": "b", "reasoning_content": "hm" });
+    let request = said(&json!([user, thinks, result, calls, result, says, user]));
+    for (provider, model, wants) in [
+        (&DEEPSEEK, "deepseek-reasoner", true),
+        (&COMPATIBLE, "kimi-k2-thinking", true),
+        (&COMPATIBLE, "moonshotai/kimi-k2-instruct", false),
+        (&GROQ, "deepseek-r1", false),
+        (&MISTRAL, "magistral", false),
+        (&OPENAI, "gpt-5", false),
     ] {
-        let (body, _) = sent(&COMPATIBLE, request, model);
-        assert_eq!(body["messages"][1].get("reasoning_content").and_then(Value::as_str), expected);
+        let (body, lost) = sent(provider, &request, model);
+        let thought = |at: usize| body["messages"][at].get("reasoning_content").and_then(Value::as_str);
+        let expected = if wants { [Some("hm"), Some(""), None] } else { [None; 3] };
+        assert_eq!([thought(1), thought(3), thought(5)], expected, "{model}");
+        assert_eq!(lost, [""; 0]);
     }
+}
+
+#[test]
+fn strict_servers_are_not_told_what_they_refuse() {
+    let request = read(&json!({
+        "model": "m", "messages": [{ "role": "user", "content": "a", "name": "ann" }], "stream": true, "seed": 1, "n": 2,
+        "logprobs": true, "logit_bias": { "1": 1 }, "top_k": 2, "max_tokens": 3, "temperature": 1, "user": "u",
+    }));
+    let messages = json!([{ "role": "user", "content": "a" }]);
+    let (body, lost) = sent(provider(Some("mistral")), &request, "m");
+    let expected = json!({ "model": "m", "messages": messages, "max_tokens": 3, "temperature": 1, "n": 2,
+        "random_seed": 1, "stream": true });
+    assert_eq!(body, expected);
+    assert_eq!(lost, ["logprobs", "logit_bias", "top_k", "user"]);
+    let (body, lost) = sent(provider(Some("groq")), &request, "m");
+    let expected = json!({ "model": "m", "messages": messages, "max_tokens": 3, "temperature": 1, "seed": 1,
+        "stream": true, "stream_options": { "include_usage": true } });
+    assert_eq!(body, expected);
+    assert_eq!(lost, ["n", "logprobs", "logit_bias", "top_k", "user"]);
+    let (_, lost) = sent(provider(Some("deepseek")), &request, "m");
+    assert_eq!(lost, ["seed", "n", "logit_bias", "top_k", "user"]);
+    let (_, lost) = sent(provider(None), &request, "m");
+    assert_eq!(lost, ["user"]);
 }
 
 #[test]
