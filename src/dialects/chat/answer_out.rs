@@ -79,7 +79,7 @@ impl Said {
                 }
             }
             Content::Foreign { kind, value } if kind == FOREIGN_DETAIL => {
-                self.details.push(self.writer.foreign(value))
+                self.details.push(self.writer.foreign(value));
             }
             Content::Foreign { .. } | Content::ToolResult(_) => {}
         }

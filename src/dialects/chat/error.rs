@@ -49,7 +49,7 @@ fn nothing(status: u16) -> String {
 }
 
 /// What an error says, whatever its form: `{"error":{..}}` (`OpenAI`), `{"error":".."}` (xAI, `HuggingFace`), a list of one
-/// (Google), flat (vLLM, Mistral), `detail` (FastAPI).
+/// (Google), flat (vLLM, Mistral), `detail` (`FastAPI`).
 struct Said {
     message: Option<String>,
     code: Option<String>,
@@ -100,7 +100,7 @@ impl Said {
     }
 }
 
-/// A member that is a text, or a list of findings (FastAPI).
+/// A member that is a text, or a list of findings (`FastAPI`).
 fn words(value: &Value, key: &str) -> Option<String> {
     match some(value, key)? {
         Value::String(words) => Some(words.clone()).filter(|words| !words.is_empty()),

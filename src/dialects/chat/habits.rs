@@ -95,7 +95,7 @@ impl Habits {
     }
 
     /// What `OpenAI`'s models call no thinking, as far as they can do without.
-    pub(super) fn no_effort(self, model: &str) -> Option<&'static str> {
+    pub(super) fn no_effort(model: &str) -> Option<&'static str> {
         let name = model.rsplit('/').next().unwrap_or(model);
         if name.starts_with("gpt-5.") {
             Some("none")
@@ -107,7 +107,7 @@ impl Habits {
     }
 
     /// Whether the model is one of `OpenAI`'s that always think.
-    pub(super) fn always_thinks(self, model: &str) -> bool {
+    pub(super) fn always_thinks(model: &str) -> bool {
         ["o1", "o3", "o4"].iter().any(|start| model.starts_with(start))
     }
 }

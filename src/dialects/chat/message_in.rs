@@ -96,10 +96,10 @@ fn assistant(said: &Value, at: usize) -> Vec<Part> {
     let answer = ended.ok().and_then(|()| collector.finish()).unwrap_or_default();
     let mut parts: Vec<_> = answer.choices.into_iter().flat_map(|choice| choice.parts).collect();
     // A sound of an earlier answer, which the provider has kept.
-    if let Some(id) = some(said, "audio").and_then(|audio| owned(audio, "id")) {
-        if !parts.iter().any(|part| matches!(&part.content, Content::Media(media) if media.kind == "audio")) {
-            parts.push(Part::new(Content::Media(Media::new("audio", None, Source::Id(id)))));
-        }
+    if let Some(id) = some(said, "audio").and_then(|audio| owned(audio, "id"))
+        && !parts.iter().any(|part| matches!(&part.content, Content::Media(media) if media.kind == "audio"))
+    {
+        parts.push(Part::new(Content::Media(Media::new("audio", None, Source::Id(id)))));
     }
     let marker = cache(said).or_else(|| list(said, "content").iter().rev().find_map(cache));
     if let Some(part) = parts.iter_mut().rev().find(|part| part.as_text().is_some()) {

@@ -39,9 +39,8 @@ impl<'a> Writer<'a> {
                 self.give();
             }
             match message.role {
-                Role::System => self.told("system", message, at),
                 Role::Developer if self.habits.is_openai() => self.told("developer", message, at),
-                Role::Developer => self.told("system", message, at),
+                Role::System | Role::Developer => self.told("system", message, at),
                 Role::User => self.told("user", message, at),
                 Role::Assistant => self.assistant(message, at),
                 Role::Tool => self.results(message, at),
@@ -286,6 +285,5 @@ fn short(id: &str) -> String {
         return id.to_owned();
     }
     let hash = Sha256::digest(id.as_bytes());
-    let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("call_{digits}")
+    hash.iter().take(16).fold("call_".to_owned(), |id, byte| id + &format!("{byte:02x}"))
 }

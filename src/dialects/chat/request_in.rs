@@ -14,13 +14,11 @@ pub(super) fn read(body: &[u8], place: &Place<'_>) -> Result<Request, Refusal> {
     request.messages = message_in::messages(body.get("messages"))?;
     for (name, value) in &body {
         match name.as_str() {
-            "model" | "messages" | "stream" => {}
-            // What a stream carries is the front's own affair: it always says what the answer cost.
-            "stream_options" => {}
+            // The choice is read behind the tools that it is among; what a stream carries is the front's own affair: it always
+            // says what the answer cost.
+            "model" | "messages" | "stream" | "stream_options" | "tool_choice" | "function_call" => {}
             "tools" => tools_in::tools(value, &mut request)?,
             "functions" => tools_in::functions(value, &mut request)?,
-            // Behind the tools that they choose among.
-            "tool_choice" | "function_call" => {}
             "response_format" => tools_in::format(value, &mut request)?,
             name if thinking(name, value, &mut request) => {}
             name => settings_in::read(name, value, &mut request.wishes)?,
@@ -119,7 +117,7 @@ fn reasoning(value: &Value, found: &mut Thinking) {
     found.enabled = value.get("enabled").and_then(Value::as_bool).or(found.enabled);
     found.effort = text(value, "effort").and_then(Effort::of).or(found.effort);
     found.budget = number(value, "max_tokens").or(found.budget);
-    found.summary = owned(value, "summary").or(found.summary.take());
+    found.summary = owned(value, "summary").or_else(|| found.summary.take());
     if value.get("exclude") == Some(&Value::Bool(true)) {
         found.summary = Some("none".to_owned());
     }

@@ -91,12 +91,16 @@ pub(super) fn write(wishes: &Wishes, open: &Open<'_>, habits: Habits, body: &mut
         Habits::Other => (&OPEN, &OPEN_OTHERS),
         Habits::DeepSeek | Habits::Groq | Habits::Mistral => (&[], &[]),
     };
-    own.iter().for_each(|(wish, name)| put(name, open.take(*wish)));
+    for (wish, name) in own {
+        put(name, open.take(*wish));
+    }
     // OpenAI refuses them for answers that it does not keep.
     if habits.is_openai() && wishes.get(Wish::Store) == Some(&Value::Bool(true)) {
         put("metadata", open.take(Wish::Metadata));
     }
-    others.iter().for_each(|name| put(name, open.take_other(name)));
+    for name in others {
+        put(name, open.take_other(name));
+    }
 }
 
 /// Puts how much the model is to think into the `body`.
@@ -118,7 +122,7 @@ pub(super) fn thinking(
     let word = if is_off { off(thinking, model, habits) } else { asked.map(|effort| word(effort, habits)) };
     if let Some(word) = word {
         body.insert("reasoning_effort".to_owned(), json!(word));
-    } else if is_off && habits.is_openai() && habits.always_thinks(model) {
+    } else if is_off && habits.is_openai() && Habits::always_thinks(model) {
         return Some(Lost { name: "thinking".to_owned(), is_hint: true });
     }
     None
@@ -138,7 +142,7 @@ fn reasoning(thinking: &Thinking, is_off: bool) -> Value {
 fn off(thinking: &Thinking, model: &str, habits: Habits) -> Option<&'static str> {
     match thinking.effort {
         _ if habits.has_switch(model) => None,
-        _ if habits.is_openai() => habits.no_effort(model),
+        _ if habits.is_openai() => Habits::no_effort(model),
         Some(Effort::None) => Some("none"),
         _ => None,
     }

@@ -57,7 +57,9 @@ impl Speech {
         let pictures = list(said, "images").iter().filter_map(media::read);
         deltas.extend(pictures.map(Delta::Media));
         deltas.extend(said.get("audio").and_then(media::spoken).map(Delta::Media));
-        list(said, "tool_calls").iter().for_each(|call| self.call(call, deltas));
+        for call in list(said, "tool_calls") {
+            self.call(call, deltas);
+        }
         if let Some(function) = some(said, "function_call") {
             self.function(&Piece { function, index: Some(0), id: None, whole: &Value::Null }, deltas);
         }

@@ -63,13 +63,13 @@ impl Encoder {
         }
         if !self.choices.contains_key(&choice) {
             let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-            self.chunk(choice, delta, None, Value::Null, out);
+            self.chunk(choice, &delta, None, out);
         }
         self.choices.entry(choice).or_default()
     }
 
-    fn chunk(&self, choice: u32, delta: Value, logprobs: Option<Value>, finish: Value, out: &mut Vec<u8>) {
-        let choice = json!({ "index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish });
+    fn chunk(&self, choice: u32, delta: &Value, finish: Option<&str>, out: &mut Vec<u8>) {
+        let choice = json!({ "index": choice, "delta": delta, "logprobs": null, "finish_reason": finish });
         self.write(json!([choice]), None, out);
     }
 
@@ -89,17 +89,18 @@ impl Encoder {
         let spoken = self.begun(choice, out);
         if let Delta::Logprobs(content) = delta {
             let logprobs = json!({ "content": content, "refusal": null });
-            return self.chunk(choice, json!({}), Some(logprobs), Value::Null, out);
+            let choice = json!({ "index": choice, "delta": {}, "logprobs": logprobs, "finish_reason": null });
+            return self.write(json!([choice]), None, out);
         }
         if let Some(said) = spoken.said(delta, &asked) {
-            self.chunk(choice, said, None, Value::Null, out);
+            self.chunk(choice, &said, None, out);
         }
     }
 
     fn finish(&mut self, choice: u32, word: &str, out: &mut Vec<u8>) {
         let spoken = self.begun(choice, out);
         if !std::mem::replace(&mut spoken.is_finished, true) {
-            self.chunk(choice, json!({}), None, json!(word), out);
+            self.chunk(choice, &json!({}), Some(word), out);
         }
     }
 

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::{COMPATIBLE, ChatProvider, DEEPSEEK, FRONT, GROQ, MISTRAL, OPENAI, provider};
 use crate::dialects::conversation::{
     Annotation, Answer, Collector, Content, Delta, Effort, Event, Failure, FailureKind, Family, Finish, Media,
-    Message, Part, Reasoning, Request, Role, Signature, Source, Thinking, ToolChoice, ToolResult, Usage, Wish,
+    Message, Part, Reasoning, Request, Role, Signature, Source, Start, Thinking, ToolChoice, ToolResult, Usage,
+    Wish,
 };
 use crate::dialects::{Asked, Front as _, Lost, Place, Provider as _, Sent, Target};
 
@@ -24,7 +25,7 @@ fn said(messages: &Value) -> Request {
     read(&json!({ "model": "m", "messages": messages }))
 }
 
-fn sent(provider: &ChatProvider, request: &Request, model: &str) -> (Value, Vec<String>) {
+fn sent(provider: ChatProvider, request: &Request, model: &str) -> (Value, Vec<String>) {
     let sent = provider.chat(request, &Target { model, unique: UNIQUE }).expect("a request");
     let lost = sent.lost.into_iter().map(|lost| lost.name).collect();
     (serde_json::from_slice(&sent.body).expect("JSON"), lost)
@@ -78,7 +79,9 @@ fn parts(deltas: &[Value]) -> Vec<Content> {
 
 fn encoded(events: &[Event]) -> String {
     let (mut encoder, mut out) = (FRONT.encoder(&asked()), Vec::new());
-    events.iter().for_each(|event| encoder.event(event, &mut out));
+    for event in events {
+        encoder.event(event, &mut out);
+    }
     String::from_utf8(out).expect("text")
 }
 
@@ -144,7 +147,7 @@ fn everything() -> Value {
 
 #[test]
 fn a_request_is_the_same_on_the_other_side() {
-    let (body, lost) = sent(&OPENAI, &read(&everything()), "m");
+    let (body, lost) = sent(OPENAI, &read(&everything()), "m");
     assert_eq!(lost, [""; 0]);
     assert_eq!(body, everything());
 }
@@ -174,7 +177,7 @@ proptest! {
             at += 1;
             at == 1 || keeps(u64::from(messages), at)
         });
-        let (written, lost) = sent(&OPENAI, &read(&body), "m");
+        let (written, lost) = sent(OPENAI, &read(&body), "m");
         prop_assert_eq!(lost, [""; 0]);
         prop_assert_eq!(written, body);
     }
@@ -191,7 +194,7 @@ fn compatible_servers_get_what_they_know() {
         "max_completion_tokens": 5, "top_k": 3, "min_p": 0.1, "repetition_penalty": 1.1, "stop": ["1", "2", "3", "4", "5"],
         "user": "u", "metadata": { "a": "b" }, "store": true, "chat_template_kwargs": { "a": 1 }, "mystery": 1,
     }));
-    let (body, lost) = sent(&COMPATIBLE, &request, "n");
+    let (body, lost) = sent(COMPATIBLE, &request, "n");
     assert_eq!(
         body,
         json!({
@@ -202,7 +205,7 @@ fn compatible_servers_get_what_they_know() {
         })
     );
     assert_eq!(lost, ["user", "metadata", "store", "mystery"]);
-    let (_, lost) = sent(&OPENAI, &request, "n");
+    let (_, lost) = sent(OPENAI, &request, "n");
     assert_eq!(lost, ["top_k", "min_p", "repetition_penalty", "stop", "chat_template_kwargs", "mystery"]);
 }
 
@@ -232,7 +235,7 @@ fn what_is_no_function_is_named() {
         "response_format": { "type": "grammar" },
     }));
     assert_eq!(request.tools.len(), 1);
-    let (_, lost) = sent(&OPENAI, &request, "m");
+    let (_, lost) = sent(OPENAI, &request, "m");
     assert_eq!(lost, ["tools[0]", "tools[2]", "response_format", "tool_choice"]);
 }
 
@@ -273,7 +276,7 @@ fn functions_of_old_become_tools() {
         "function_call": { "name": "f" },
     }));
     assert_eq!(request.tool_choice, Some(ToolChoice::Named("f".to_owned())));
-    let (body, _) = sent(&OPENAI, &request, "m");
+    let (body, _) = sent(OPENAI, &request, "m");
     assert_eq!(body["messages"][1]["tool_calls"][0]["id"], body["messages"][2]["tool_call_id"]);
     let orphan = json!({ "model": "m", "messages": [{ "role": "function", "name": "f", "content": "x" }] });
     let refusal = FRONT.read(orphan.to_string().as_bytes(), &Place::default()).expect_err("no call");
@@ -326,7 +329,7 @@ fn thinking_is_read_from_every_dialect_of_this_dialect() {
 
 #[test]
 fn thinking_is_asked_for_as_the_model_knows_it() {
-    let body = |provider: &ChatProvider, asked: Value, model: &str| {
+    let body = |provider: ChatProvider, asked: Value, model: &str| {
         let mut body = asked;
         body["model"] = json!("m");
         body["messages"] = json!([{ "role": "user", "content": "a" }]);
@@ -334,21 +337,21 @@ fn thinking_is_asked_for_as_the_model_knows_it() {
         (sent.get("reasoning_effort").cloned(), sent.get("thinking").cloned(), lost.len())
     };
     let off = json!({ "thinking": { "type": "disabled" } });
-    assert_eq!(body(&OPENAI, off.clone(), "gpt-5.2"), (Some(json!("none")), None, 0));
-    assert_eq!(body(&OPENAI, off.clone(), "gpt-5-mini"), (Some(json!("minimal")), None, 0));
-    assert_eq!(body(&OPENAI, off.clone(), "gpt-4o"), (None, None, 0));
-    assert_eq!(body(&OPENAI, off.clone(), "o3"), (None, None, 1));
-    assert_eq!(body(&COMPATIBLE, off, "deepseek-chat"), (None, Some(json!({ "type": "disabled" })), 0));
+    assert_eq!(body(OPENAI, off.clone(), "gpt-5.2"), (Some(json!("none")), None, 0));
+    assert_eq!(body(OPENAI, off.clone(), "gpt-5-mini"), (Some(json!("minimal")), None, 0));
+    assert_eq!(body(OPENAI, off.clone(), "gpt-4o"), (None, None, 0));
+    assert_eq!(body(OPENAI, off.clone(), "o3"), (None, None, 1));
+    assert_eq!(body(COMPATIBLE, off, "deepseek-chat"), (None, Some(json!({ "type": "disabled" })), 0));
     let much = json!({ "reasoning": { "max_tokens": 12000 } });
-    assert_eq!(body(&OPENAI, much.clone(), "o3"), (Some(json!("high")), None, 0));
+    assert_eq!(body(OPENAI, much.clone(), "o3"), (Some(json!("high")), None, 0));
     assert_eq!(
-        body(&COMPATIBLE, much, "deepseek-chat"),
+        body(COMPATIBLE, much, "deepseek-chat"),
         (Some(json!("high")), Some(json!({ "type": "enabled" })), 0)
     );
-    assert_eq!(body(&OPENAI, json!({ "reasoning_effort": "max" }), "gpt-5.2").0, Some(json!("xhigh")));
+    assert_eq!(body(OPENAI, json!({ "reasoning_effort": "max" }), "gpt-5.2").0, Some(json!("xhigh")));
     let mut request = said(&json!([{ "role": "user", "content": "a" }]));
     request.thinking = Some(Thinking { budget: Some(2000), ..Thinking::default() });
-    let (body, _) = sent(&COMPATIBLE, &request, "anthropic/claude-sonnet-4.5");
+    let (body, _) = sent(COMPATIBLE, &request, "anthropic/claude-sonnet-4.5");
     assert_eq!((&body["reasoning"], body.get("reasoning_effort")), (&json!({ "max_tokens": 2000 }), None));
 }
 
@@ -370,7 +373,7 @@ fn thoughts_go_back_to_whom_they_belong() {
     let redacted = Signature::new(Family::Anthropic, "R");
     assert_eq!(request.messages[1].parts[0], thought("signed", Some(signed), None));
     assert_eq!(request.messages[1].parts[1], thought("", None, Some(redacted)));
-    let (body, lost) = sent(&COMPATIBLE, &request, "anthropic/claude-sonnet-4.5");
+    let (body, lost) = sent(COMPATIBLE, &request, "anthropic/claude-sonnet-4.5");
     assert_eq!(
         body["messages"][1]["reasoning_details"],
         json!([
@@ -380,8 +383,7 @@ fn thoughts_go_back_to_whom_they_belong() {
         ])
     );
     assert_eq!(lost, [""; 0]);
-    for (provider, model) in [(&OPENAI, "gpt-5"), (&COMPATIBLE, "deepseek-chat"), (&COMPATIBLE, "google/gemini-3")]
-    {
+    for (provider, model) in [(OPENAI, "gpt-5"), (COMPATIBLE, "deepseek-chat"), (COMPATIBLE, "google/gemini-3")] {
         let (body, lost) = sent(provider, &request, model);
         assert!(body["messages"][1].get("reasoning_details").is_none() || model.starts_with("google"));
         assert!(body["messages"][1].get("reasoning_content").is_none());
@@ -399,12 +401,12 @@ fn models_that_want_thoughts_beside_their_calls_get_them() {
     let says = json!({ "role": "assistant", "content": "b", "reasoning_content": "hm" });
     let request = said(&json!([user, thinks, result, calls, result, says, user]));
     for (provider, model, wants) in [
-        (&DEEPSEEK, "deepseek-reasoner", true),
-        (&COMPATIBLE, "kimi-k2-thinking", true),
-        (&COMPATIBLE, "moonshotai/kimi-k2-instruct", false),
-        (&GROQ, "deepseek-r1", false),
-        (&MISTRAL, "magistral", false),
-        (&OPENAI, "gpt-5", false),
+        (DEEPSEEK, "deepseek-reasoner", true),
+        (COMPATIBLE, "kimi-k2-thinking", true),
+        (COMPATIBLE, "moonshotai/kimi-k2-instruct", false),
+        (GROQ, "deepseek-r1", false),
+        (MISTRAL, "magistral", false),
+        (OPENAI, "gpt-5", false),
     ] {
         let (body, lost) = sent(provider, &request, model);
         let thought = |at: usize| body["messages"][at].get("reasoning_content").and_then(Value::as_str);
@@ -421,19 +423,19 @@ fn strict_servers_are_not_told_what_they_refuse() {
         "logprobs": true, "logit_bias": { "1": 1 }, "top_k": 2, "max_tokens": 3, "temperature": 1, "user": "u",
     }));
     let messages = json!([{ "role": "user", "content": "a" }]);
-    let (body, lost) = sent(provider(Some("mistral")), &request, "m");
+    let (body, lost) = sent(*provider(Some("mistral")), &request, "m");
     let expected = json!({ "model": "m", "messages": messages, "max_tokens": 3, "temperature": 1, "n": 2,
         "random_seed": 1, "stream": true });
     assert_eq!(body, expected);
     assert_eq!(lost, ["logprobs", "logit_bias", "top_k", "user"]);
-    let (body, lost) = sent(provider(Some("groq")), &request, "m");
+    let (body, lost) = sent(*provider(Some("groq")), &request, "m");
     let expected = json!({ "model": "m", "messages": messages, "max_tokens": 3, "temperature": 1, "seed": 1,
         "stream": true, "stream_options": { "include_usage": true } });
     assert_eq!(body, expected);
     assert_eq!(lost, ["n", "logprobs", "logit_bias", "top_k", "user"]);
-    let (_, lost) = sent(provider(Some("deepseek")), &request, "m");
+    let (_, lost) = sent(*provider(Some("deepseek")), &request, "m");
     assert_eq!(lost, ["seed", "n", "logit_bias", "top_k", "user"]);
-    let (_, lost) = sent(provider(None), &request, "m");
+    let (_, lost) = sent(*provider(None), &request, "m");
     assert_eq!(lost, ["user"]);
 }
 
@@ -455,9 +457,9 @@ fn signatures_on_calls_go_to_gemini_alone() {
     let call = json!({ "id": "1", "type": "function", "function": { "name": "f", "arguments": "{}" },
         "extra_content": { "google": { "thought_signature": "G" } } });
     let request = said(&json!([{ "role": "assistant", "content": null, "tool_calls": [call] }]));
-    let (body, _) = sent(&COMPATIBLE, &request, "gemini-3-pro");
+    let (body, _) = sent(COMPATIBLE, &request, "gemini-3-pro");
     assert_eq!(body["messages"][0]["tool_calls"][0], call);
-    let (body, _) = sent(&COMPATIBLE, &request, "mistral-large");
+    let (body, _) = sent(COMPATIBLE, &request, "mistral-large");
     assert!(body["messages"][0]["tool_calls"][0].get("extra_content").is_none());
 }
 
@@ -469,7 +471,7 @@ fn media_of_tools_follow_as_the_user_s() {
         { "role": "tool", "tool_call_id": "2", "content": "b" },
         { "role": "assistant", "content": "c" },
     ]));
-    let (body, lost) = sent(&OPENAI, &request, "m");
+    let (body, lost) = sent(OPENAI, &request, "m");
     assert_eq!(body["messages"][0]["content"], "(attached below)");
     assert_eq!(body["messages"][1]["content"], "b");
     assert_eq!(body["messages"][2], json!({ "role": "user", "content": [picture] }));
@@ -488,9 +490,9 @@ fn what_can_t_be_said_is_named_by_its_place() {
         }],
         ..Request::default()
     };
-    assert_eq!(sent(&OPENAI, &request, "m").1, ["messages[0].content[1]"]);
+    assert_eq!(sent(OPENAI, &request, "m").1, ["messages[0].content[1]"]);
     let own = said(&json!([{ "role": "user", "content": [{ "type": "file_url", "file_url": { "url": "u" } }] }]));
-    let (body, lost) = sent(&COMPATIBLE, &own, "m");
+    let (body, lost) = sent(COMPATIBLE, &own, "m");
     assert_eq!((&body["messages"][0]["content"][0]["file_url"]["url"], lost.len()), (&json!("u"), 0));
 }
 
@@ -503,7 +505,7 @@ fn markers_of_the_cache_are_kept_or_a_hint() {
     let hint = Lost { name: "cache_control".to_owned(), is_hint: true };
     let target = Target { model: "m", unique: UNIQUE };
     assert_eq!(OPENAI.chat(&request, &target).expect("a request").lost, [hint]);
-    let (body, lost) = sent(&COMPATIBLE, &request, "anthropic/claude-sonnet-4.5");
+    let (body, lost) = sent(COMPATIBLE, &request, "anthropic/claude-sonnet-4.5");
     assert_eq!(body["messages"][0]["content"][1]["cache_control"], json!({ "type": "ephemeral" }));
     assert_eq!(lost, [""; 0]);
 }
@@ -517,7 +519,7 @@ fn long_ids_are_shortened_alike() {
     let result = ToolResult { id, parts: vec![Part::text("r")], ..ToolResult::default() };
     let parts = vec![Part::new(Content::ToolResult(result))];
     request.messages.push(Message { role: Role::Tool, parts, name: None });
-    let (body, _) = sent(&OPENAI, &request, "m");
+    let (body, _) = sent(OPENAI, &request, "m");
     let id = body["messages"][0]["tool_calls"][0]["id"].as_str().expect("an id");
     assert!(id.len() <= 40);
     assert_eq!(body["messages"][1]["tool_call_id"], id);
@@ -868,8 +870,7 @@ fn rich() -> Vec<Event> {
         Delta::Arguments { call: 1, text: "{}".to_owned() },
         Delta::Logprobs(json!([{ "token": "x" }])),
     ];
-    let mut events =
-        vec![Event::Start(super::super::conversation::Start { id: "c1".to_owned(), ..Default::default() })];
+    let mut events = vec![Event::Start(Start { id: "c1".to_owned(), ..Start::default() })];
     events.extend(deltas.into_iter().map(Event::delta));
     events.push(Event::Usage(Usage {
         input: 3,
@@ -939,7 +940,7 @@ fn items_of_lists_are_numbered_and_ids_are_told_once() {
 fn choices_are_mixed_and_each_is_finished() {
     let say = |choice, text: &str| Event::Delta { choice, delta: Delta::Text(text.to_owned()) };
     let events = [
-        Event::Start(Default::default()),
+        Event::Start(Start::default()),
         say(1, "b"),
         say(0, "a"),
         Event::Finish { choice: 1, finish: Finish::Length },
@@ -954,7 +955,7 @@ fn choices_are_mixed_and_each_is_finished() {
 #[test]
 fn a_failure_is_the_last_thing_a_client_hears() {
     let failure = Failure { code: Some("overloaded_error".to_owned()), ..Failure::new(529, "busy") };
-    let text = encoded(&[Event::Start(Default::default()), Event::Failed(failure)]);
+    let text = encoded(&[Event::Start(Start::default()), Event::Failed(failure)]);
     assert!(!text.contains("[DONE]"));
     let last: Value = serde_json::from_str(text.trim_end().rsplit("data: ").next().expect("data")).expect("JSON");
     assert_eq!(last["error"]["type"], "overloaded_error");
@@ -999,5 +1000,5 @@ fn both_names_of_the_limit_are_one_wish() {
         "model": "m", "messages": [{ "role": "user", "content": "a" }], "max_tokens": 5, "max_completion_tokens": 5,
     }));
     assert_eq!(request.wishes.get(Wish::MaxTokens), Some(&json!(5)));
-    assert_eq!(sent(&OPENAI, &request, "m").1, [""; 0]);
+    assert_eq!(sent(OPENAI, &request, "m").1, [""; 0]);
 }

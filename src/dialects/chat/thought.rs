@@ -36,8 +36,12 @@ impl Thoughts {
             deltas.push(Delta::Reasoning(plain.to_owned()));
             self.is_open = true;
         }
-        details.iter().for_each(|detail| self.detail(detail, deltas));
-        blocks.iter().for_each(|block| self.block(block, deltas));
+        for detail in details {
+            self.detail(detail, deltas);
+        }
+        for block in blocks {
+            self.block(block, deltas);
+        }
     }
 
     fn detail(&mut self, detail: &Value, deltas: &mut Vec<Delta>) {

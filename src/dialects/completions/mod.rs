@@ -36,7 +36,7 @@ impl Front for CompletionsFront {
         let choices = answer
             .choices
             .iter()
-            .map(|choice| self::choice(choice.index, &text(choice), json!(word(choice.finish.as_ref()))));
+            .map(|choice| self::choice(choice.index, &text(choice), Some(word(choice.finish.as_ref()))));
         whole.insert("choices".to_owned(), choices.collect());
         if let Some(usage) = &answer.usage {
             whole.insert("usage".to_owned(), chat::write_usage(usage));
@@ -93,7 +93,7 @@ fn head(id: &str, model: &str, created: Option<u64>, asked: &Asked) -> Map<Strin
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn choice(index: u32, text: &str, finish: Value) -> Value {
+fn choice(index: u32, text: &str, finish: Option<&str>) -> Value {
     json!({ "text": text, "index": index, "logprobs": null, "finish_reason": finish })
 }
 
@@ -138,7 +138,7 @@ impl Encoder {
 
     fn said(&mut self, index: u32, text: &str, out: &mut Vec<u8>) {
         self.seen(index);
-        self.write(json!([choice(index, text, Value::Null)]), None, out);
+        self.write(json!([choice(index, text, None)]), None, out);
     }
 
     fn seen(&mut self, index: u32) -> &mut bool {
@@ -151,7 +151,7 @@ impl Encoder {
 
     fn finish(&mut self, index: u32, word: &str, out: &mut Vec<u8>) {
         if !std::mem::replace(self.seen(index), true) {
-            self.write(json!([choice(index, "", json!(word))]), None, out);
+            self.write(json!([choice(index, "", Some(word))]), None, out);
         }
     }
 
@@ -245,7 +245,9 @@ mod tests {
     #[test]
     fn only_words_are_told() {
         let (mut encoder, mut out) = (FRONT.encoder(&asked()), Vec::new());
-        events().iter().for_each(|event| encoder.event(event, &mut out));
+        for event in &events() {
+            encoder.event(event, &mut out);
+        }
         let text = String::from_utf8(out).expect("text");
         let data: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         assert_eq!(data.last(), Some(&"[DONE]"));
@@ -266,11 +268,13 @@ mod tests {
     #[test]
     fn a_whole_completion_says_the_same() {
         let mut collector = Collector::default();
-        events().into_iter().for_each(|event| collector.event(event).expect("no failure"));
+        for event in events() {
+            collector.event(event).expect("no failure");
+        }
         let answer = FRONT.answer(&collector.finish().expect("an end"), &asked());
         let answer: Value = serde_json::from_slice(&answer).expect("JSON");
-        assert_eq!(answer["choices"][0], choice(0, "a", json!("length")));
-        assert_eq!(answer["choices"][1], choice(1, "b", json!("stop")));
+        assert_eq!(answer["choices"][0], choice(0, "a", Some("length")));
+        assert_eq!(answer["choices"][1], choice(1, "b", Some("stop")));
         assert_eq!((&answer["object"], &answer["created"]), (&json!("text_completion"), &json!(7)));
     }
 }
