@@ -848,6 +848,76 @@ fn whole_answers_agree_with_streams() {
     }
 }
 
+/// Every value that `value` becomes when one of its members is something else.
+fn spoilt(value: &Value) -> Vec<Value> {
+    let others = [json!(null), json!(u64::MAX), json!("x"), json!([{}]), json!({})];
+    let mut all = others.to_vec();
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                all.extend(spoilt(member).into_iter().map(|spoilt| {
+                    let mut members = members.clone();
+                    members.insert(name.clone(), spoilt);
+                    Value::Object(members)
+                }));
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                all.extend(spoilt(item).into_iter().map(|spoilt| {
+                    let mut items = items.clone();
+                    items[at] = spoilt;
+                    Value::Array(items)
+                }));
+            }
+        }
+        _ => {}
+    }
+    all
+}
+
+#[test]
+fn nothing_that_is_sent_stops_the_program() {
+    for body in spoilt(&everything()) {
+        if let Ok(request) = FRONT.read(body.to_string().as_bytes(), &Place::default()) {
+            sent(COMPATIBLE, &request, "anthropic/claude");
+        }
+    }
+    let delta = json!({
+        "role": "assistant", "content": [{ "type": "thinking", "thinking": [{ "type": "text", "text": "a" }] }],
+        "reasoning_details": [
+            { "type": "reasoning.text", "text": "t", "signature": "s", "format": "f", "index": 0, "id": "i" },
+            { "type": "reasoning.encrypted", "data": "d", "format": "google-gemini-v1", "index": 1 },
+        ],
+        "thinking_blocks": [{ "type": "thinking", "thinking": "t", "signature": "s" }],
+        "annotations": [{ "type": "url_citation", "url_citation": { "url": "u", "start_index": 1, "end_index": 2 } }],
+        "images": [{ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA" } }],
+        "audio": { "data": "AA==", "transcript": "t" }, "refusal": "r", "function_call": { "name": "f", "arguments": "{}" },
+        "tool_calls": [{ "index": 0, "id": "1", "function": { "name": "f", "arguments": "{" }, "extra_content": { "google": {
+            "thought_signature": "s" } } }],
+    });
+    let mut chunk = chunk(&delta, &json!("stop"));
+    chunk["usage"] = json!({ "prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "prompt_tokens_details": {
+        "audio_tokens": 1 }, "completion_tokens_details": { "reasoning_tokens": 1 } });
+    chunk["search_results"] = json!([{ "url": "u", "title": "t" }]);
+    chunk["choices"][0]["logprobs"] = json!({ "content": [{ "token": "a" }] });
+    for chunk in spoilt(&chunk) {
+        let (mut decoder, mut events) = (COMPATIBLE.decoder(&expected()), Vec::new());
+        if decoder.feed(stream(&[chunk.clone(), chunk.clone()]).as_bytes(), &mut events).is_ok() {
+            encoded(&events);
+        }
+        if let Ok(answer) = COMPATIBLE.answer(&expected(), chunk.to_string().as_bytes()) {
+            FRONT.answer(&answer, &asked());
+        }
+    }
+    let error =
+        json!({ "error": { "message": { "detail": [{ "msg": "m" }] }, "code": 1, "metadata": { "raw": "{}" } } });
+    for error in spoilt(&error) {
+        COMPATIBLE.failure(400, &HeaderMap::new(), error.to_string().as_bytes());
+        events(&format!("event: error\ndata: {error}\n\n"));
+    }
+}
+
 // ----------------------------------------------------------------------------------------- for the clients
 
 /// An answer with all that the dialect can tell.

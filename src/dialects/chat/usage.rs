@@ -20,16 +20,16 @@ pub(super) fn read(usage: &Value) -> Option<Usage> {
     // xAI counts thought beside the output, and Mistral sound beside the input, which shows in their totals.
     let beside = |tokens: Option<u64>| {
         let total = number(usage, "total_tokens");
-        tokens.filter(|tokens| total == Some(input + output + tokens)).unwrap_or(0)
+        tokens.filter(|tokens| total == Some(input.saturating_add(output).saturating_add(*tokens))).unwrap_or(0)
     };
     let cached = number(prompt, "cached_tokens").or_else(|| number(usage, "prompt_cache_hit_tokens"));
     Some(Usage {
-        input: input + beside(audio),
+        input: input.saturating_add(beside(audio)),
         cache_read: cached.or_else(|| number(usage, "cached_tokens")),
         cache_write: number(prompt, "cache_write_tokens"),
         cache_write_1h: None,
         input_audio: audio,
-        output: output + beside(reasoning),
+        output: output.saturating_add(beside(reasoning)),
         reasoning,
         output_audio: number(completion, "audio_tokens"),
         predicted: number(completion, "accepted_prediction_tokens")
@@ -61,7 +61,7 @@ pub(crate) fn write(usage: &Usage) -> Value {
     json!({
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
-        "total_tokens": usage.input + usage.output,
+        "total_tokens": usage.input.saturating_add(usage.output),
         "prompt_tokens_details": prompt,
         "completion_tokens_details": completion,
     })
