@@ -26,6 +26,12 @@ pub(super) fn answer(sent: &Sent, body: &[u8]) -> Result<Answer, Malformed> {
     })
 }
 
+/// The number of tokens of a prompt.
+pub(super) fn counted(body: &[u8]) -> Result<u64, Malformed> {
+    let body: Value = serde_json::from_slice(body).map_err(|_| Malformed("no JSON"))?;
+    body["inputTokens"].as_u64().ok_or(Malformed("no count"))
+}
+
 fn part(block: &Value, family: Family) -> Option<Part> {
     let content = if let Some(text) = block["text"].as_str() {
         Content::Text { text: text.to_owned(), annotations: Vec::new() }
@@ -54,6 +60,7 @@ fn part(block: &Value, family: Family) -> Option<Part> {
     };
     match &content {
         Content::Text { text, annotations } if text.is_empty() && annotations.is_empty() => None,
+        Content::Reasoning(thought) if *thought == Reasoning::default() => None,
         _ => Some(Part::new(content)),
     }
 }

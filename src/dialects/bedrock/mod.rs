@@ -4,6 +4,7 @@
 //! The requests are signed elsewhere.
 
 mod answer_in;
+mod embed;
 mod error;
 mod media_out;
 mod messages_out;
@@ -17,7 +18,7 @@ mod tools_out;
 
 use http::HeaderMap;
 
-use super::conversation::{Answer, Failure, Request};
+use super::conversation::{Answer, Embeddings, EmbeddingsRequest, Failure, Request};
 use super::frames::Framing;
 use super::provider::{Decoder, Malformed, Provider, Sent, Target, Unfit};
 
@@ -43,5 +44,21 @@ impl Provider for BedrockProvider {
 
     fn failure(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
         error::failure(status, headers, body)
+    }
+
+    fn embed(&self, request: &EmbeddingsRequest, target: &Target<'_>) -> Result<Sent, Unfit> {
+        embed::request(request, target)
+    }
+
+    fn embeddings(&self, body: &[u8]) -> Result<Embeddings, Malformed> {
+        embed::vectors(body)
+    }
+
+    fn count(&self, request: &Request, target: &Target<'_>) -> Option<Result<Sent, Unfit>> {
+        request_out::count(request, target)
+    }
+
+    fn counted(&self, body: &[u8]) -> Result<u64, Malformed> {
+        answer_in::counted(body)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::messages_out::Turns;
 use super::model::Model;
@@ -15,10 +15,10 @@ use crate::dialects::provider::{Sent, Target, Unfit};
 pub(super) fn chat(request: &Request, target: &Target<'_>) -> Result<Sent, Unfit> {
     let model = Model::of(target.model);
     let mut turns = Turns::of(request, model)?;
-    let tools = Tools::of(request, model, &mut turns);
+    let mut tools = Tools::of(request, model, &mut turns);
     let form_tool = tools.form_tool.clone();
     let mut body = Map::new();
-    let mut lost = Settings::of(request, model, tools.forced).write(&mut body);
+    let mut lost = Settings::of(request, model, &mut tools).write(&mut body);
     lost.append(&mut turns.lost);
     if !turns.system.is_empty() {
         body.insert("system".to_owned(), std::mem::take(&mut turns.system).into());
@@ -38,6 +38,26 @@ pub(super) fn chat(request: &Request, target: &Target<'_>) -> Result<Sent, Unfit
         stream: request.stream,
         unique: target.unique.to_owned(),
         ..Sent::default()
+    })
+}
+
+/// A request for the number of tokens (Amazon Bedrock API Reference, `CountTokens`), which is only known of Claude's models.
+pub(super) fn count(request: &Request, target: &Target<'_>) -> Option<Result<Sent, Unfit>> {
+    Model::of(target.model).is_claude().then(|| counting(request, target))
+}
+
+fn counting(request: &Request, target: &Target<'_>) -> Result<Sent, Unfit> {
+    let asked = chat(request, target)?;
+    let mut body: Map<String, Value> = serde_json::from_slice(&asked.body).unwrap_or_default();
+    body.retain(|name, _| matches!(&**name, "messages" | "system" | "toolConfig"));
+    // It is asked of the model itself, and not of an inference profile that leads to it.
+    let model = target.model;
+    let model = if model.starts_with("arn:") { model } else { &model[model.find("anthropic").unwrap_or(0)..] };
+    Ok(Sent {
+        path: path(model, "count-tokens"),
+        body: json!({ "input": { "converse": body } }).to_string().into_bytes(),
+        stream: false,
+        ..asked
     })
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::messages_out::thought_of;
 use super::model::Model;
+use super::tools_out::Tools;
 use crate::dialects::conversation::{Content, Effort, Open, Request, Role, Thinking, Wish};
 use crate::dialects::provider::Lost;
 
@@ -29,8 +30,8 @@ pub(super) struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// Those of a request; `forced` is whether a tool must be called.
-    pub(super) fn of(request: &'a Request, model: Model<'a>, forced: bool) -> Self {
+    /// Those of a request with these tools.
+    pub(super) fn of(request: &'a Request, model: Model<'a>, tools: &mut Tools) -> Self {
         let mut settings = Self {
             request,
             open: request.wishes.open(),
@@ -40,8 +41,9 @@ impl<'a> Settings<'a> {
             others: Map::new(),
             is_thoughtless: false,
         };
-        let thinks = settings.thinking(forced);
+        let thinks = settings.thinking(tools.forced);
         settings.sampling(thinks);
+        settings.parallel(tools);
         settings.rest();
         settings
     }
@@ -138,6 +140,12 @@ impl<'a> Settings<'a> {
             self.others.insert("additionalModelResponseFieldPaths".to_owned(), json!([STOP_SEQUENCE]));
         }
         if model.is_claude_from((4, 7)) {
+            // Nothing but the default, which need not be said.
+            for wish in [Wish::Temperature, Wish::TopP] {
+                if self.request.wishes.get(wish).and_then(Value::as_f64) == Some(1.0) {
+                    self.open.take(wish);
+                }
+            }
             return;
         }
         let is = |test: fn(f64) -> bool| move |value: &Value| value.as_f64().is_some_and(test);
@@ -161,6 +169,19 @@ impl<'a> Settings<'a> {
             && let Some(value) = self.open.take(Wish::TopK)
         {
             self.field("inferenceConfig", json!({ "topK": value }));
+        }
+    }
+
+    /// One call at a time: Claude from 4.5 on takes that in the words of its own API, if the choice is said there as well.
+    fn parallel(&mut self, tools: &mut Tools) {
+        if self.request.wishes.get(Wish::ParallelToolCalls) != Some(&Value::Bool(false)) {
+            return;
+        }
+        if tools.is_empty() || self.model.is_claude_from((4, 5)) {
+            self.open.take(Wish::ParallelToolCalls);
+            if let Some(choice) = tools.one_at_a_time() {
+                self.field("tool_choice", choice);
+            }
         }
     }
 

@@ -213,7 +213,7 @@ impl Machine for Stream {
     fn event(&mut self, name: Option<&str>, data: &[u8], events: &mut Vec<Event>) -> Result<(), Malformed> {
         let Some(name) = name else { return Ok(()) };
         let body: Value = serde_json::from_slice(data).map_err(|_| Malformed("an event that is no JSON"))?;
-        if let Some(word) = name.strip_prefix(EXCEPTION).or_else(|| name.strip_prefix(ERROR)) {
+        if let Some(word) = exception(name) {
             events.push(Event::Failed(of_event(word, &body)));
             return Ok(());
         }
@@ -240,6 +240,12 @@ impl Machine for Stream {
             events.push(Event::End);
         }
     }
+}
+
+/// The name of an exception, which one in front of the API may have made an event again.
+fn exception(name: &str) -> Option<&str> {
+    let marked = name.strip_prefix(EXCEPTION).or_else(|| name.strip_prefix(ERROR));
+    marked.or_else(|| name.ends_with("Exception").then_some(name))
 }
 
 fn index(body: &Value) -> u64 {

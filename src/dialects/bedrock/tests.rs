@@ -293,7 +293,29 @@ fn settings_are_taken_or_told() {
         write(&wishing(&[(Wish::Temperature, json!(1.5)), (Wish::Metadata, json!({ "é": 1 }))]), CLAUDE);
     assert_eq!(lost(&sent), [("wish0", false), ("wish1", true)]);
     let newer = "us.anthropic.claude-opus-4-7";
-    assert_eq!(lost(&write(&wishing(&[(Wish::Temperature, json!(1))]), newer).0), [("wish0", false)]);
+    assert_eq!(lost(&write(&wishing(&[(Wish::Temperature, json!(0.5))]), newer).0), [("wish0", false)]);
+    assert_eq!(lost(&write(&wishing(&[(Wish::Temperature, json!(1))]), newer).0), []);
+}
+
+#[test]
+fn one_call_at_a_time_is_said_in_claudes_words() {
+    let mut request = wishing(&[(Wish::ParallelToolCalls, json!(false))]);
+    assert_eq!(lost(&write(&request, NOVA).0), []);
+    request.tools = vec![tool("t")];
+    for (choice, expected) in [
+        (None, json!({ "type": "auto", "disable_parallel_tool_use": true })),
+        (Some(ToolChoice::Required), json!({ "type": "any", "disable_parallel_tool_use": true })),
+        (
+            Some(ToolChoice::Named("t".to_owned())),
+            json!({ "type": "tool", "name": "t", "disable_parallel_tool_use": true }),
+        ),
+    ] {
+        request.tool_choice = choice;
+        let (sent, body) = write(&request, CLAUDE);
+        assert_eq!(body["additionalModelRequestFields"]["tool_choice"], expected);
+        assert_eq!((body["toolConfig"].get("toolChoice"), lost(&sent)), (None, vec![]));
+    }
+    assert_eq!(lost(&write(&request, NOVA).0), [("wish0", false)]);
 }
 
 #[test]
@@ -370,6 +392,20 @@ fn thinking_gives_way_where_claude_would_refuse_it() {
     let (sent, body) = write(&request, CLAUDE);
     assert_eq!(body["additionalModelRequestFields"]["thinking"]["budget_tokens"], 1499);
     assert_eq!(lost(&sent), [("temperature", false)]);
+}
+
+#[test]
+fn tokens_are_counted_for_claude() {
+    let request = wishing(&[(Wish::MaxTokens, json!(5))]);
+    let sent =
+        PROVIDER.count(&request, &Target { model: CLAUDE, unique: "00" }).expect("Claude").expect("a request");
+    assert_eq!(sent.path, "/model/anthropic.claude-sonnet-4-5-20250929-v1%3A0/count-tokens");
+    let body: Value = serde_json::from_slice(&sent.body).expect("JSON");
+    let messages = json!([{ "role": "user", "content": [{ "text": "Hello" }] }]);
+    assert_eq!(body, json!({ "input": { "converse": { "messages": messages } } }));
+    assert!(PROVIDER.count(&request, &Target { model: NOVA, unique: "00" }).is_none());
+    assert_eq!(PROVIDER.counted(b"{\"inputTokens\":7}"), Ok(7));
+    assert!(PROVIDER.counted(b"{}").is_err());
 }
 
 fn city() -> Format {

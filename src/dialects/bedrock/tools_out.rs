@@ -40,6 +40,27 @@ impl Tools {
         tools
     }
 
+    /// Takes out the choice, in the form of Claude's own API and with the wish that there be one call at a time, which the
+    /// API has no word for; `None` if there is nothing to call.
+    pub(super) fn one_at_a_time(&mut self) -> Option<Value> {
+        if self.specs.is_empty() {
+            return None;
+        }
+        let choice = self.choice.take().unwrap_or_default();
+        let mut own = match choice["tool"]["name"].as_str() {
+            Some(name) => json!({ "type": "tool", "name": name }),
+            None if choice.get("any").is_some() => json!({ "type": "any" }),
+            None => json!({ "type": "auto" }),
+        };
+        own["disable_parallel_tool_use"] = true.into();
+        Some(own)
+    }
+
+    /// Whether there is nothing to call.
+    pub(super) fn is_empty(&self) -> bool {
+        self.specs.is_empty()
+    }
+
     /// `toolConfig`, if there is any.
     pub(super) fn config(self) -> Option<Value> {
         if self.specs.is_empty() {

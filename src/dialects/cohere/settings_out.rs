@@ -38,6 +38,10 @@ impl<'a> Settings<'a> {
         if let Some(thinking) = &request.thinking {
             settings.thinking(thinking, model);
         }
+        // One call at a time is nothing to ask where there is nothing to call.
+        if request.tools.is_empty() {
+            settings.open.take(Wish::ParallelToolCalls);
+        }
         for name in OWN {
             if let Some(value) = settings.open.take_named(name) {
                 settings.members.insert(name.to_owned(), value.clone());
