@@ -21,6 +21,7 @@ pub(super) fn failure(status: u16, headers: &HeaderMap, body: &[u8]) -> Failure 
     }
     let mut failure = of(status, word.map(name), message);
     failure.retry_after = retry_after(headers);
+    original(&object, &mut failure);
     failure
 }
 
@@ -30,7 +31,17 @@ pub(super) fn of_event(word: &str, body: &Value) -> Failure {
     if let Some(original) = body["originalMessage"].as_str().filter(|original| !message.contains(original)) {
         message = format!("{message} ({original})");
     }
-    of(500, Some(word), message)
+    let mut failure = of(500, Some(word), message);
+    original(body, &mut failure);
+    failure
+}
+
+/// Where the model itself failed, the API tells the status that the model gave, which says more.
+fn original(body: &Value, failure: &mut Failure) {
+    let status = body["originalStatusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
+    if let Some(status) = status.filter(|status| (400..600).contains(status)) {
+        (failure.kind, failure.status) = (FailureKind::of_status(status), status);
+    }
 }
 
 fn message(object: &Value) -> String {
@@ -163,6 +174,8 @@ mod tests {
         let body = json!({ "message": "broke", "originalStatusCode": 500, "originalMessage": "no memory" });
         let failure = of_event("modelStreamErrorException", &body);
         assert_eq!((failure.kind, &*failure.message), (FailureKind::Server, "broke (no memory)"));
+        let body = json!({ "message": "too fast", "originalStatusCode": 429 });
+        assert_eq!(of_event("modelStreamErrorException", &body).kind, FailureKind::RateLimited);
         assert_eq!(of_event("throttlingException", &json!({})).kind, FailureKind::RateLimited);
         assert_eq!(of_event("InternalError", &json!({})).kind, FailureKind::Server);
         assert_eq!(of_event("news", &json!({})).kind, FailureKind::Server);
