@@ -57,7 +57,7 @@ impl<'a> Turns<'a> {
         let mut content = Vec::new();
         for (at, part) in parts.iter().enumerate() {
             match &part.content {
-                Content::Text { text, .. } => content.push(json!({ "type": "text", "text": text })),
+                Content::Text { text, .. } => content.extend(said_text(text)),
                 Content::Media(media) if role == "user" => match picture(media) {
                     Some(picture) => content.push(picture),
                     None => self.lose(place, at),
@@ -74,9 +74,7 @@ impl<'a> Turns<'a> {
         let (mut content, mut calls) = (Vec::new(), Vec::new());
         for (at, part) in parts.iter().enumerate() {
             match &part.content {
-                Content::Text { text, .. } | Content::Refusal(text) => {
-                    content.push(json!({ "type": "text", "text": text }));
-                }
+                Content::Text { text, .. } | Content::Refusal(text) => content.extend(said_text(text)),
                 Content::Reasoning(thought) => {
                     if with_thoughts && thought.redacted.is_none() && !thought.text.is_empty() {
                         content.push(json!({ "type": "thinking", "thinking": thought.text }));
@@ -122,7 +120,7 @@ impl<'a> Turns<'a> {
         let mut content = Vec::new();
         for (at, part) in result.parts.iter().enumerate() {
             match part.as_text() {
-                Some(text) => content.push(json!({ "type": "text", "text": text })),
+                Some(text) => content.extend(said_text(text)),
                 None => self.lose(place, at),
             }
         }
@@ -143,6 +141,11 @@ impl<'a> Turns<'a> {
             self.lost.push(Lost { name: name.to_owned(), is_hint: true });
         }
     }
+}
+
+/// A text, which may not be empty.
+fn said_text(text: &str) -> Option<Value> {
+    (!text.is_empty()).then(|| json!({ "type": "text", "text": text }))
 }
 
 /// A picture. The API takes no other media.
