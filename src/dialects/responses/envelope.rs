@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::tools_in;
 use crate::dialects::conversation::{
     Content, Finish, Format, Part, Request, Role, Start, Thinking, Tool, ToolChoice, Usage, Wish,
 };
@@ -118,6 +119,9 @@ fn choice(choice: Option<&ToolChoice>) -> Value {
 }
 
 fn tool(tool: &Tool) -> Value {
+    if tools_in::has_custom_schema(tool) {
+        return json!({ "type": "custom", "name": tool.name, "description": tool.description });
+    }
     json!({
         "type": "function",
         "name": tool.name,

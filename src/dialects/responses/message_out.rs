@@ -197,27 +197,38 @@ pub(super) struct Call {
     call_id: String,
     name: String,
     arguments: String,
+    /// The client knows the tool as a custom one, whose text is known when the arguments are whole.
+    is_custom: bool,
 }
 
 impl Call {
-    /// Begins one.
-    pub(super) fn begin(index: usize, id: String, call: (&str, &str), wire: &mut Wire, out: &mut Vec<u8>) -> Self {
-        let (call_id, name) = (call.0.to_owned(), call.1.to_owned());
-        let call = Self { index, id, call_id, name, arguments: String::new() };
-        let item = call.item("in_progress");
+    /// One of the tool of this name, which is to begin.
+    pub(super) fn new(index: usize, id: String, call_id: &str, name: &str, is_custom: bool) -> Self {
+        let (call_id, name) = (call_id.to_owned(), name.to_owned());
+        Self { index, id, call_id, name, arguments: String::new(), is_custom }
+    }
+
+    /// Begins it.
+    pub(super) fn begin(self, wire: &mut Wire, out: &mut Vec<u8>) -> Self {
+        let (index, item) = (self.index, self.item("in_progress"));
         wire.event("response.output_item.added", json!({ "output_index": index, "item": item }), out);
-        call
+        self
     }
 
     /// Adds to its arguments.
     pub(super) fn say(&mut self, text: &str, wire: &mut Wire, out: &mut Vec<u8>) {
         self.arguments.push_str(text);
-        let fields = json!({ "item_id": self.id, "output_index": self.index, "delta": text });
-        wire.event("response.function_call_arguments.delta", fields, out);
+        if !self.is_custom {
+            let fields = json!({ "item_id": self.id, "output_index": self.index, "delta": text });
+            wire.event("response.function_call_arguments.delta", fields, out);
+        }
     }
 
     /// Ends it: its place and all of it.
     pub(super) fn end(mut self, status: &str, wire: &mut Wire, out: &mut Vec<u8>) -> (usize, Value) {
+        if self.is_custom {
+            return self.end_custom(status, wire, out);
+        }
         // A call without arguments has an empty object of them: clients parse what is there.
         if self.arguments.is_empty() && status == "completed" {
             self.say("{}", wire, out);
@@ -228,8 +239,29 @@ impl Call {
         ended(self.index, self.item(status), wire, out)
     }
 
+    fn end_custom(self, status: &str, wire: &mut Wire, out: &mut Vec<u8>) -> (usize, Value) {
+        let (index, id, input) = (self.index, &self.id, self.input());
+        let fields = json!({ "item_id": id, "output_index": index, "delta": input });
+        wire.event("response.custom_tool_call_input.delta", fields, out);
+        let fields = json!({ "item_id": id, "output_index": index, "input": input });
+        wire.event("response.custom_tool_call_input.done", fields, out);
+        ended(index, self.item(status), wire, out)
+    }
+
+    /// The text in the arguments of a custom tool's call.
+    fn input(&self) -> String {
+        let arguments: Value = serde_json::from_str(&self.arguments).unwrap_or_default();
+        arguments["input"].as_str().unwrap_or(&self.arguments).to_owned()
+    }
+
     fn item(&self, status: &str) -> Value {
         let Self { id, call_id, name, arguments, .. } = self;
+        if self.is_custom {
+            let (kind, input) = ("custom_tool_call", self.input());
+            return json!({
+                "id": id, "type": kind, "status": status, "call_id": call_id, "name": name, "input": input,
+            });
+        }
         json!({
             "id": id,
             "type": "function_call",

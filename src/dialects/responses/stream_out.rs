@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::envelope::{self, Standing};
 use super::message_out::{self, Call, Message, Thought};
 use super::wire::Wire;
-use super::{error, items_out};
+use super::{error, items_out, tools_in};
 use crate::dialects::conversation::{
     Answer, Delta, Event, Failure, Family, Finish, Media, Signature, Source, Start, Usage,
 };
@@ -202,8 +202,10 @@ impl Encoder {
             self.in_thought(out, |thought, _, _| thought.prove_call(signature));
             self.close(out);
         }
-        let (index, id) = self.place("fc");
-        self.calls.insert(call, Call::begin(index, id, named, &mut self.wire, out));
+        let is_custom = tools_in::is_custom(&self.asked.request, named.1);
+        let (index, id) = self.place(if is_custom { "ctc" } else { "fc" });
+        let begun = Call::new(index, id, named.0, named.1, is_custom).begin(&mut self.wire, out);
+        self.calls.insert(call, begun);
     }
 
     fn end_call(&mut self, call: u32, out: &mut Vec<u8>) {

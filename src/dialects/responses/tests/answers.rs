@@ -165,6 +165,35 @@ fn calls_may_be_open_side_by_side() {
 }
 
 #[test]
+fn a_custom_tool_is_called_with_its_text() {
+    let asked = asked(&json!({"model":"m","input":"hi","tools":[{"type":"custom","name":"f"}]}));
+    let events = [
+        begin(),
+        call(0, None),
+        arguments(0, "{\"input\":\"a "),
+        arguments(0, "\\\"b\\\"\"}"),
+        finish(Finish::ToolCalls),
+        Event::End,
+    ];
+    let expected = [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "custom_tool_call_input.delta",
+        "custom_tool_call_input.done",
+        "output_item.done",
+        "completed",
+    ];
+    assert_eq!(kinds(&wire(&asked, &events)), expected);
+    let response = last(&asked, &events);
+    let item = &response["output"][0];
+    assert_eq!((&item["type"], &item["input"]), (&json!("custom_tool_call"), &json!("a \"b\"")));
+    assert_eq!(response["tools"][0]["type"], "custom");
+    let back = read(&json!({"model":"m","input":[item]}));
+    assert_eq!(said_part(&back.messages[0].parts[0]), "call(c0 f {\"input\":\"a \\\"b\\\"\"})");
+}
+
+#[test]
 fn what_ends_early_is_incomplete() {
     for (finish_of, status, reason) in [
         (Finish::Stop, "completed", Value::Null),

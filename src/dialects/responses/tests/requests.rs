@@ -116,7 +116,7 @@ fn what_nobody_shares_is_lost_by_name() {
     let request = read(&json!({
         "model": "m", "input": "hi", "truncation": "auto", "max_tool_calls": 3, "novelty": 1,
         "include": ["web_search_call.action.sources"], "reasoning": { "mode": "pro" },
-        "tools": [{ "type": "web_search" }, { "type": "function", "name": "f" }, { "type": "custom", "name": "p" }],
+        "tools": [{ "type": "web_search" }, { "type": "function", "name": "f" }, { "type": "mcp", "server_label": "p" }],
         "tool_choice": { "type": "web_search" }, "safety_identifier": "s"
     }));
     let (body, lost) = sent(&request);
@@ -223,6 +223,19 @@ fn what_is_wrong_is_refused_by_name() {
         assert_eq!(refused(&body).0.as_deref(), expected, "{body}");
     }
     assert!(FRONT.read(b"{", &Place::default()).is_err());
+}
+
+#[test]
+fn a_custom_tool_is_a_function_of_one_text() {
+    let format = json!({"type":"grammar","syntax":"lark","definition":"start: \"x\""});
+    let tool = json!({"type":"custom","name":"patch","description":"Edits.","format":format});
+    let choice = json!({"type":"custom","name":"patch"});
+    let request = read(&json!({"model":"m","input":"hi","tools":[tool],"tool_choice":choice}));
+    assert_eq!(request.tool_choice, Some(ToolChoice::Named("patch".into())));
+    let tool = &request.tools[0];
+    assert!(tool.description.as_ref().is_some_and(|text| text.starts_with("Edits.") && text.contains("start:")));
+    assert_eq!(tool.schema.as_ref().map(|schema| &schema["required"]), Some(&json!(["input"])));
+    assert_eq!(request.wishes.open().left(), [(Wish::Hint, "tools[0].format")]);
 }
 
 #[test]

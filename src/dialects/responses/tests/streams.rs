@@ -93,7 +93,7 @@ fn every_split_gives_the_same_events_and_no_cut_an_end() {
         let expected = events(&[body]);
         assert_eq!(expected.last(), Some(&Event::End));
         let last = golden.body.find("response.completed").expect("a last word");
-        for at in (0..body.len()).step_by(7) {
+        for at in (0..body.len()).step_by(37) {
             let (one, two) = body.split_at(at);
             assert_eq!(events(&[one, two]), expected, "split at {at}");
             let cut = events(&[one]);
