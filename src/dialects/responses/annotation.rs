@@ -21,7 +21,9 @@ pub(super) fn read(value: &Value) -> Annotation {
 pub(super) fn write(annotation: &Annotation, characters: usize) -> Option<Value> {
     let raw = &annotation.raw;
     let is_own = match text(raw, "type") {
-        Some("url_citation") => raw.get("url").is_some(),
+        Some("url_citation") => ["url", "title", "start_index", "end_index"]
+            .iter()
+            .all(|name| raw.get(name).is_some_and(|v| !v.is_null())),
         Some("file_citation" | "file_path" | "container_file_citation") => raw.get("file_id").is_some(),
         _ => false,
     };

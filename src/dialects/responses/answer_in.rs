@@ -26,6 +26,12 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, Malformed> {
     Ok(Answer { id, model, created, choices: vec![choice], usage: usage(&response), service_tier, fingerprint })
 }
 
+/// Reads a number of tokens.
+pub(super) fn read_count(body: &[u8]) -> Result<u64, Malformed> {
+    let count: Value = serde_json::from_slice(body).map_err(|_| Malformed("no JSON"))?;
+    whole(&count, "input_tokens").ok_or(Malformed("a count without a number"))
+}
+
 /// What a response says of itself.
 pub(super) fn start(response: &Value) -> Start {
     Start {

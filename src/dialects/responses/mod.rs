@@ -76,6 +76,14 @@ impl Provider for ResponsesProvider {
         answer_in::read(body)
     }
 
+    fn count(&self, request: &Request, target: &Target<'_>) -> Option<Result<Sent, Unfit>> {
+        Some(request_out::write_count(request, target))
+    }
+
+    fn counted(&self, body: &[u8]) -> Result<u64, Malformed> {
+        answer_in::read_count(body)
+    }
+
     fn failure(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
         error::read(status, headers, body)
     }

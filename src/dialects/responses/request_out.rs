@@ -45,6 +45,26 @@ pub(super) fn write(request: &Request, target: &Target<'_>) -> Result<Sent, Unfi
     })
 }
 
+/// Writes a request for the number of tokens in it, which takes what the prompt is made of and nothing else.
+pub(super) fn write_count(request: &Request, target: &Target<'_>) -> Result<Sent, Unfit> {
+    let items = items_out::write(&request.messages)?;
+    let mut body = Map::new();
+    body.insert("model".into(), json!(target.model));
+    body.insert("input".into(), Value::Array(items.items));
+    tools(request, &mut body);
+    text(request, &request.wishes.open(), &mut body);
+    if let Some(reasoning) = request.thinking.as_ref().and_then(reasoning) {
+        body.insert("reasoning".into(), reasoning);
+    }
+    Ok(Sent {
+        path: "/responses/input_tokens".into(),
+        body: Value::Object(body).to_string().into_bytes(),
+        lost: items.lost,
+        unique: target.unique.to_owned(),
+        ..Sent::default()
+    })
+}
+
 /// Settings that are the same under another name.
 fn settings(open: &Open<'_>, body: &mut Map<String, Value>) {
     for (wish, name) in [

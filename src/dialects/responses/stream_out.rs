@@ -38,6 +38,8 @@ pub(super) struct Encoder {
     breaks: bool,
     /// The provider's id of the thought that begins.
     thought_id: Option<String>,
+    /// Words of a refusal were said.
+    has_refused: bool,
     finish: Option<Finish>,
     usage: Option<Usage>,
     /// The response at the end.
@@ -64,7 +66,7 @@ impl Encode for Encoder {
             }
             Event::Finish { choice: 0, finish } => {
                 self.begin(&Start::default(), out);
-                self.finish = Some(finish.clone());
+                self.finish = Some(self.finish_of(finish));
                 self.close_all(out);
             }
             // The dialect has one answer to a request.
@@ -89,6 +91,7 @@ impl Encoder {
             calls: BTreeMap::new(),
             breaks: false,
             thought_id: None,
+            has_refused: false,
             finish: None,
             usage: None,
             last: None,
@@ -105,12 +108,23 @@ impl Encoder {
         self.wire.event("response.in_progress", json!({ "response": response }), out);
     }
 
+    /// A model that will not, without a word of it, is to a client of this dialect one that a filter has stopped.
+    fn finish_of(&self, finish: &Finish) -> Finish {
+        match finish {
+            Finish::Refusal if !self.has_refused => Finish::ContentFilter,
+            other => other.clone(),
+        }
+    }
+
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
             Delta::Part => self.breaks = true,
             Delta::Text(text) if text.is_empty() => {}
             Delta::Text(text) => self.in_message(out, |message, wire, out| message.say(false, text, wire, out)),
-            Delta::Refusal(text) => self.in_message(out, |message, wire, out| message.say(true, text, wire, out)),
+            Delta::Refusal(text) => {
+                self.has_refused = true;
+                self.in_message(out, |message, wire, out| message.say(true, text, wire, out));
+            }
             Delta::Annotation(annotation) => {
                 self.in_message(out, |message, wire, out| message.annotate(annotation, wire, out));
             }

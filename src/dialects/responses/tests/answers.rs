@@ -201,6 +201,7 @@ fn what_ends_early_is_incomplete() {
         (Finish::Length, "incomplete", json!({"reason":"max_output_tokens"})),
         (Finish::Window, "incomplete", json!({"reason":"max_output_tokens"})),
         (Finish::ContentFilter, "incomplete", json!({"reason":"content_filter"})),
+        (Finish::Refusal, "incomplete", json!({"reason":"content_filter"})),
     ] {
         let response = last(&plain(), &[begin(), text("x"), finish(finish_of), Event::End]);
         assert_eq!((&response["status"], &response["incomplete_details"]), (&json!(status), &reason));

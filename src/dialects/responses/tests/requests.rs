@@ -163,6 +163,18 @@ fn what_other_dialects_ask_for_is_adapted_or_lost() {
 }
 
 #[test]
+fn a_prompts_tokens_are_counted() {
+    let target = Target { model: "gpt-5.1", unique: "u" };
+    let sent = PROVIDER.count(&read(&everything()), &target).expect("a way").expect("a request");
+    assert_eq!(sent.path, "/responses/input_tokens");
+    let body: Value = serde_json::from_slice(&sent.body).expect("JSON");
+    let names: Vec<&String> = body.as_object().expect("an object").keys().collect();
+    assert_eq!(names, ["model", "input", "tools", "tool_choice", "text", "reasoning"]);
+    assert_eq!(PROVIDER.counted(br#"{"object":"response.input_tokens","input_tokens":7}"#), Ok(7));
+    assert!(PROVIDER.counted(b"{}").is_err());
+}
+
+#[test]
 fn thinking_is_put_into_words() {
     let mut request = read(&json!({"model":"m","input":"hi"}));
     for (thinking, expected) in [
