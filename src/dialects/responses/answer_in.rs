@@ -21,7 +21,7 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, Malformed> {
     for (at, item) in list(&response, "output").iter().enumerate() {
         parts.extend(item_parts(item, &call_id(item, &id, at)));
     }
-    let finish = Some(finish(&response, &Told::of(&parts)));
+    let finish = Some(finish(&response, Told::of(&parts)));
     let choice = Choice { index: 0, parts, finish, logprobs: logprobs(&response) };
     Ok(Answer { id, model, created, choices: vec![choice], usage: usage(&response), service_tier, fingerprint })
 }
@@ -76,7 +76,7 @@ impl Told {
 }
 
 /// Why a response ends.
-pub(super) fn finish(response: &Value, told: &Told) -> Finish {
+pub(super) fn finish(response: &Value, told: Told) -> Finish {
     let details = response.get("incomplete_details").unwrap_or(&Value::Null);
     match (text(response, "status"), text(details, "reason")) {
         (_, Some("max_output_tokens" | "max_tokens")) => Finish::Length,

@@ -17,7 +17,7 @@ pub(super) fn input(part: &Part) -> Option<Value> {
 fn medium(media: &Media) -> Option<Value> {
     match media.kind {
         "image" => image(media),
-        "file" => file(media),
+        "file" => Some(file(media)),
         // Sounds and films have no place in the schema of what is sent.
         _ => None,
     }
@@ -36,26 +36,26 @@ fn image(media: &Media) -> Option<Value> {
     Some(piece)
 }
 
-fn file(media: &Media) -> Option<Value> {
+fn file(media: &Media) -> Value {
     let mut piece = match &media.source {
         Source::Base64(base64) => {
             // The name is required beside the contents.
             let name = media.name.as_deref().unwrap_or("document.pdf");
             let data = data_url(media, base64, "application/pdf");
-            return Some(json!({ "type": "input_file", "filename": name, "file_data": data }));
+            return json!({ "type": "input_file", "filename": name, "file_data": data });
         }
         Source::Url(url) => json!({ "type": "input_file", "file_url": url }),
         Source::Id(id) => json!({ "type": "input_file", "file_id": id }),
         // A plain text says the same in any form.
         Source::Text(text) => {
             let text = media.name.as_ref().map_or_else(|| text.clone(), |name| format!("{name}\n\n{text}"));
-            return Some(json!({ "type": "input_text", "text": text }));
+            return json!({ "type": "input_text", "text": text });
         }
     };
     if let (Source::Url(_), Some(name)) = (&media.source, &media.name) {
         piece["filename"] = json!(name);
     }
-    Some(piece)
+    piece
 }
 
 fn data_url(media: &Media, base64: &str, media_type: &str) -> String {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::tools_in;
 use crate::dialects::conversation::{
-    Content, Finish, Format, Part, Request, Role, Start, Thinking, Tool, ToolChoice, Usage, Wish,
+    Content, Effort, Finish, Format, Part, Request, Role, Start, Thinking, Tool, ToolChoice, Usage, Wish,
 };
 use crate::dialects::front::Asked;
 
@@ -40,7 +40,7 @@ impl Standing {
 }
 
 /// Writes the object.
-pub(super) fn response(asked: &Asked, start: &Start, standing: &Standing, output: Vec<Value>) -> Value {
+pub(super) fn response(asked: &Asked, start: &Start, standing: &Standing, output: &[Value]) -> Value {
     let Asked { request, unique, now, .. } = asked;
     let id = if start.id.is_empty() { format!("resp_{unique}") } else { start.id.clone() };
     let model = if start.model.is_empty() { &request.model } else { &start.model };
@@ -91,7 +91,7 @@ fn instructions(request: &Request) -> Option<&str> {
 }
 
 fn reasoning(thinking: Option<&Thinking>) -> Value {
-    let effort = thinking.and_then(|thinking| thinking.effort).map(|effort| effort.word());
+    let effort = thinking.and_then(|thinking| thinking.effort).map(Effort::word);
     json!({ "effort": effort, "summary": thinking.and_then(|thinking| thinking.summary.as_deref()) })
 }
 

@@ -15,7 +15,7 @@ const CALL_ID_MAX: usize = 64;
 /// The items, and what could not be said.
 #[derive(Default)]
 pub(super) struct Items {
-    pub(super) items: Vec<Value>,
+    pub(super) input: Vec<Value>,
     pub(super) lost: Vec<Lost>,
     calls: HashSet<String>,
     has_cache_marks: bool,
@@ -80,19 +80,19 @@ impl Items {
 
     fn said(&mut self, role: &str, at: usize, parts: &[Part]) {
         if let [Part { content: Content::Text { text, .. }, .. }] = parts {
-            self.items.push(json!({ "role": role, "content": text }));
+            self.input.push(json!({ "role": role, "content": text }));
             return;
         }
         let mut content = Vec::new();
         for (piece, part) in parts.iter().enumerate() {
             match (&part.content, content_out::input(part)) {
                 (_, Some(said)) => content.push(said),
-                (Content::Foreign { kind, value }, None) if is_own(kind, value) => self.items.push(value.clone()),
+                (Content::Foreign { kind, value }, None) if is_own(kind, value) => self.input.push(value.clone()),
                 _ => self.lose(at, piece),
             }
         }
         if !content.is_empty() {
-            self.items.push(json!({ "role": role, "content": content }));
+            self.input.push(json!({ "role": role, "content": content }));
         }
     }
 
@@ -102,9 +102,9 @@ impl Items {
                 Content::Text { text, .. } if text.is_empty() => {}
                 Content::Text { text, .. } => self.message(json!({ "type": "output_text", "text": text })),
                 Content::Refusal(text) => self.message(json!({ "type": "refusal", "refusal": text })),
-                Content::Reasoning(thought) => self.items.extend(reasoning(thought)),
+                Content::Reasoning(thought) => self.input.extend(reasoning(thought)),
                 Content::ToolCall(call) => self.call(call),
-                Content::Foreign { kind, value } if is_own(kind, value) => self.items.push(value.clone()),
+                Content::Foreign { kind, value } if is_own(kind, value) => self.input.push(value.clone()),
                 Content::Media(_) | Content::ToolResult(_) | Content::Foreign { .. } => self.lose(at, piece),
             }
         }
@@ -112,17 +112,17 @@ impl Items {
 
     /// Adds to the message that the model is saying, or begins one.
     fn message(&mut self, piece: Value) {
-        let open = self.items.last_mut().filter(|item| item["role"] == "assistant");
+        let open = self.input.last_mut().filter(|item| item["role"] == "assistant");
         match open.and_then(|item| item.get_mut("content")).and_then(Value::as_array_mut) {
             Some(content) => content.push(piece),
-            None => self.items.push(json!({ "type": "message", "role": "assistant", "content": [piece] })),
+            None => self.input.push(json!({ "type": "message", "role": "assistant", "content": [piece] })),
         }
     }
 
     fn call(&mut self, ToolCall { id, name, arguments, .. }: &ToolCall) {
         let id = short(id);
         let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-        self.items.push(json!({ "type": "function_call", "call_id": id, "name": name, "arguments": arguments }));
+        self.input.push(json!({ "type": "function_call", "call_id": id, "name": name, "arguments": arguments }));
         self.calls.insert(id);
     }
 
@@ -149,7 +149,7 @@ impl Items {
                     json!(pieces)
                 }
             };
-            self.items.push(json!({ "type": "function_call_output", "call_id": id, "output": output }));
+            self.input.push(json!({ "type": "function_call_output", "call_id": id, "output": output }));
         }
         Ok(())
     }
@@ -157,8 +157,8 @@ impl Items {
     /// The provider refuses a thought that nothing of the model's follows.
     fn drop_idle_thoughts(&mut self) {
         let mut is_followed = false;
-        let mut kept = Vec::with_capacity(self.items.len());
-        while let Some(item) = self.items.pop() {
+        let mut kept = Vec::with_capacity(self.input.len());
+        while let Some(item) = self.input.pop() {
             let kind = item["type"].as_str().unwrap_or_default();
             if kind != "reasoning" {
                 is_followed =
@@ -169,7 +169,7 @@ impl Items {
             }
         }
         kept.reverse();
-        self.items = kept;
+        self.input = kept;
     }
 }
 
@@ -195,6 +195,5 @@ fn short(id: &str) -> String {
         return id.to_owned();
     }
     let digest = Sha256::digest(id.as_bytes());
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("call_{hex}")
+    digest.iter().take(16).fold("call_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
 }

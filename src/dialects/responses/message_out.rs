@@ -194,7 +194,8 @@ impl Thought {
 pub(super) struct Call {
     index: usize,
     id: String,
-    call_id: String,
+    /// Pairs it with its output.
+    pair: String,
     name: String,
     arguments: String,
     /// The client knows the tool as a custom one, whose text is known when the arguments are whole.
@@ -204,8 +205,8 @@ pub(super) struct Call {
 impl Call {
     /// One of the tool of this name, which is to begin.
     pub(super) fn new(index: usize, id: String, call_id: &str, name: &str, is_custom: bool) -> Self {
-        let (call_id, name) = (call_id.to_owned(), name.to_owned());
-        Self { index, id, call_id, name, arguments: String::new(), is_custom }
+        let (pair, name) = (call_id.to_owned(), name.to_owned());
+        Self { index, id, pair, name, arguments: String::new(), is_custom }
     }
 
     /// Begins it.
@@ -255,18 +256,18 @@ impl Call {
     }
 
     fn item(&self, status: &str) -> Value {
-        let Self { id, call_id, name, arguments, .. } = self;
+        let Self { id, pair, name, arguments, .. } = self;
         if self.is_custom {
             let (kind, input) = ("custom_tool_call", self.input());
             return json!({
-                "id": id, "type": kind, "status": status, "call_id": call_id, "name": name, "input": input,
+                "id": id, "type": kind, "status": status, "call_id": pair, "name": name, "input": input,
             });
         }
         json!({
             "id": id,
             "type": "function_call",
             "status": status,
-            "call_id": call_id,
+            "call_id": pair,
             "name": name,
             "arguments": arguments,
         })

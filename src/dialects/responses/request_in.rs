@@ -61,7 +61,7 @@ fn setting(request: &mut Request, name: &str, value: &Value) -> Result<(), Refus
         }
         "parallel_tool_calls" if *value == true => {}
         "parallel_tool_calls" => add(Wish::ParallelToolCalls),
-        "store" if *value == false => {}
+        "store" | "background" if *value == false => {}
         "store" => add(Wish::Store),
         "metadata" if value.as_object().is_some_and(Map::is_empty) => {}
         "metadata" => add(Wish::Metadata),
@@ -75,7 +75,6 @@ fn setting(request: &mut Request, name: &str, value: &Value) -> Result<(), Refus
         "truncation" | "max_tool_calls" | "prompt_cache_options" | "client_metadata" | "access_programs" => {
             add(Wish::Hint);
         }
-        "background" if *value == false => {}
         "background" | "previous_response_id" | "conversation" | "prompt" => return Err(kept(name)),
         "include" => include(request, value),
         "text" => text_form(request, value)?,

@@ -18,7 +18,7 @@ pub(super) fn write(request: &Request, target: &Target<'_>) -> Result<Sent, Unfi
     let open = request.wishes.open();
     let mut body = Map::new();
     body.insert("model".into(), json!(target.model));
-    body.insert("input".into(), Value::Array(items.items));
+    body.insert("input".into(), Value::Array(items.input));
     if request.stream {
         body.insert("stream".into(), json!(true));
     }
@@ -50,7 +50,7 @@ pub(super) fn write_count(request: &Request, target: &Target<'_>) -> Result<Sent
     let items = items_out::write(&request.messages)?;
     let mut body = Map::new();
     body.insert("model".into(), json!(target.model));
-    body.insert("input".into(), Value::Array(items.items));
+    body.insert("input".into(), Value::Array(items.input));
     tools(request, &mut body);
     text(request, &request.wishes.open(), &mut body);
     if let Some(reasoning) = request.thinking.as_ref().and_then(reasoning) {

@@ -278,7 +278,7 @@ impl Responses {
             let at = named.map_or(position, |(at, _)| *at);
             self.item(at, item, events);
         }
-        let finish = answer_in::finish(response, &self.told);
+        let finish = answer_in::finish(response, self.told);
         events.push(Event::Finish { choice: 0, finish });
         events.extend(answer_in::usage(response).map(Event::Usage));
         events.push(Event::End);

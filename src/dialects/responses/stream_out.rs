@@ -102,7 +102,7 @@ impl Encoder {
         if self.start.is_some() {
             return;
         }
-        let response = envelope::response(&self.asked, start, &Standing::in_progress(), Vec::new());
+        let response = envelope::response(&self.asked, start, &Standing::in_progress(), &[]);
         self.start = Some(start.clone());
         self.wire.event("response.created", json!({ "response": response }), out);
         self.wire.event("response.in_progress", json!({ "response": response }), out);
@@ -307,9 +307,9 @@ impl Encoder {
     }
 
     fn last_word(&mut self, standing: &Standing, out: &mut Vec<u8>) {
-        let items = std::mem::take(&mut self.output).into_iter().filter(|item| !item.is_null());
+        self.output.retain(|item| !item.is_null());
         let start = self.start.clone().unwrap_or_default();
-        let response = envelope::response(&self.asked, &start, standing, items.collect());
+        let response = envelope::response(&self.asked, &start, standing, &self.output);
         self.wire.event(&format!("response.{}", standing.status), json!({ "response": response }), out);
         self.last = Some(response);
     }

@@ -30,7 +30,9 @@ fn arguments(call: u32, text: &str) -> Event {
 /// The events of a stream as they stand on the wire, in order and numbered.
 fn wire(asked: &Rc<Asked>, events: &[Event]) -> Vec<Value> {
     let (mut encoder, mut out) = (FRONT.encoder(asked), Vec::new());
-    events.iter().for_each(|event| encoder.event(event, &mut out));
+    for event in events {
+        encoder.event(event, &mut out);
+    }
     let mut written = Vec::new();
     for frame in String::from_utf8(out).expect("UTF-8").split_terminator("\n\n") {
         if frame.starts_with(':') {

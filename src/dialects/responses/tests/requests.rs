@@ -1,6 +1,6 @@
 //! Clients' requests, and requests as the provider takes them.
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::dialects::conversation::{Effort, Format, Role, Thinking, ToolChoice, Wish};
@@ -96,7 +96,7 @@ fn a_provider_of_the_dialect_honours_everything() {
     for (name, value) in body.as_object().expect("an object") {
         assert_eq!(*value, expected[name], "{name}");
     }
-    assert_eq!(body.as_object().map(|body| body.len()), expected.as_object().map(|body| body.len()));
+    assert_eq!(body.as_object().map(Map::len), expected.as_object().map(Map::len));
 }
 
 #[test]
