@@ -3,14 +3,11 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
+use super::short::short;
 use super::{content_out, thought};
 use crate::dialects::conversation::{Content, Family, Message, Part, Reasoning, Role, ToolCall, ToolResult};
 use crate::dialects::provider::{Lost, Unfit};
-
-/// Letters of a call's id, by the provider's schema.
-const CALL_ID_MAX: usize = 64;
 
 /// The items, and what could not be said.
 #[derive(Default)]
@@ -120,7 +117,7 @@ impl Items {
     }
 
     fn call(&mut self, ToolCall { id, name, arguments, .. }: &ToolCall) {
-        let id = short(id);
+        let id = short(id, "call_");
         let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
         self.input.push(json!({ "type": "function_call", "call_id": id, "name": name, "arguments": arguments }));
         self.calls.insert(id);
@@ -132,7 +129,7 @@ impl Items {
                 self.lose(at, piece);
                 continue;
             };
-            let id = short(id);
+            let id = short(id, "call_");
             if !self.calls.contains(&id) {
                 let message = "a tool's result must stand behind the call that it belongs to";
                 return Err(Unfit::of(format!("messages[{at}].content[{piece}]"), message));
@@ -187,13 +184,4 @@ fn reasoning(thought: &Reasoning) -> Option<Value> {
         item["id"] = json!(id);
     }
     Some(item)
-}
-
-/// An id that is too long becomes its digest, in the call and in its result alike.
-fn short(id: &str) -> String {
-    if id.len() <= CALL_ID_MAX {
-        return id.to_owned();
-    }
-    let digest = Sha256::digest(id.as_bytes());
-    digest.iter().take(16).fold("call_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
 }

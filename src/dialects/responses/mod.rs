@@ -15,6 +15,7 @@ mod members;
 mod message_out;
 mod request_in;
 mod request_out;
+mod short;
 mod slot;
 mod stream_in;
 mod stream_out;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::items_out;
+use super::short::short;
 use crate::dialects::conversation::{Effort, Format, Open, Request, Thinking, Tool, ToolChoice, Wish};
 use crate::dialects::provider::{Lost, Sent, Target, Unfit};
 
@@ -78,9 +79,13 @@ fn settings(open: &Open<'_>, body: &mut Map<String, Value>) {
         (Wish::CacheKey, "prompt_cache_key"),
         (Wish::CacheRetention, "prompt_cache_retention"),
     ] {
-        if let Some(value) = open.take(wish) {
-            body.insert(name.into(), value.clone());
-        }
+        let Some(value) = open.take(wish) else { continue };
+        let value = match (wish, value) {
+            // They say who is the same, and may be said otherwise: coding agents have users of 150 letters.
+            (Wish::User | Wish::CacheKey, Value::String(text)) => json!(short(text, "")),
+            (_, value) => value.clone(),
+        };
+        body.insert(name.into(), value);
     }
 }
 

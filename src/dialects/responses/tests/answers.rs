@@ -283,6 +283,50 @@ fn a_failure_is_raised_and_ends_the_stream() {
     assert_eq!(kinds(&wire(&plain(), &[events[2].clone()])), ["created", "in_progress", "failed"]);
 }
 
+/// Each kind of step, in any order, makes a stream whose items begin and end once and are the response's.
+#[test]
+fn any_order_of_steps_makes_a_sound_stream() {
+    let steps = |pick: usize, n: u32| match pick {
+        0 => text("t"),
+        1 => Event::delta(Delta::Part),
+        2 => Event::delta(Delta::Reasoning("r".into())),
+        3 => Event::delta(Delta::Signature(Signature::new(Family::Anthropic, "s"))),
+        4 => Event::delta(Delta::ReasoningId(format!("id{n}"))),
+        5 => call(n, None),
+        6 => arguments(n.saturating_sub(2), "{}"),
+        7 => Event::delta(Delta::ToolCallEnd { call: n.saturating_sub(3) }),
+        8 => Event::delta(Delta::Refusal("no".into())),
+        9 => Event::delta(Delta::Annotation(Annotation { url: Some("u".into()), ..Annotation::default() })),
+        10 => Event::delta(Delta::Logprobs(json!([{"token":"t","logprob":0}]))),
+        11 => Event::delta(Delta::Media(Media::new("image", None, Source::Base64("AA".into())))),
+        _ => Event::Ping,
+    };
+    let asked = plain();
+    // A linear congruence, with the constants of Numerical Recipes: the same streams every time.
+    let mut state = 1_u32;
+    for _ in 0..100 {
+        let mut events = vec![begin()];
+        for n in 0..12 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            events.push(steps(usize::try_from((state >> 16) % 13).expect("small"), n));
+        }
+        events.extend([finish(Finish::Stop), Event::End]);
+        let written = wire(&asked, &events);
+        let of = |kind: &str| -> Vec<Value> {
+            let mut all: Vec<&Value> = written.iter().filter(|event| event["type"] == kind).collect();
+            all.sort_by_key(|event| event["output_index"].as_u64());
+            all.into_iter().map(|event| event["item"].clone()).collect()
+        };
+        let (added, done) = (of("response.output_item.added"), of("response.output_item.done"));
+        let response = &written.last().expect("an event")["response"];
+        assert_eq!(added.len(), done.len(), "{events:?}");
+        let ids = |items: &[Value]| -> Vec<Value> { items.iter().map(|item| item["id"].clone()).collect() };
+        assert_eq!(ids(&added), ids(&done));
+        assert_eq!(ids(response["output"].as_array().expect("items")), ids(&done));
+        assert_eq!(response["status"], "completed");
+    }
+}
+
 #[test]
 fn an_answer_of_the_dialect_keeps_its_meaning() {
     for golden in [

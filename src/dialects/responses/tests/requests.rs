@@ -163,6 +163,47 @@ fn what_other_dialects_ask_for_is_adapted_or_lost() {
 }
 
 #[test]
+fn users_with_long_names_are_told_by_short_ones() {
+    let (long, short) = ("u".repeat(150), "v".repeat(64));
+    let (body, _) = sent(&read(&json!({"model":"m","input":"hi","user":long,"prompt_cache_key":short})));
+    assert_eq!(body["user"].as_str().map(str::len), Some(32));
+    assert_eq!(body["prompt_cache_key"], short);
+}
+
+#[test]
+fn whatever_stands_in_a_field_is_read_or_refused() {
+    let fields = everything();
+    let items = json!([
+        {"type":"message","role":"user","content":[{"type":"input_file","filename":"a","file_data":"x"}]},
+        {"type":"reasoning","id":"r","summary":[{"text":"x"}],"encrypted_content":"x"},
+        {"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
+        {"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"x"}]},
+        {"type":"image_generation_call","result":"x"}
+    ]);
+    let others =
+        [json!(null), json!(true), json!(-1.5), json!("x"), json!([]), json!([[]]), json!({}), json!({"type":1})];
+    let try_out = |body: &Value| {
+        if let Ok(request) = FRONT.read(body.to_string().as_bytes(), &Place::default()) {
+            let _ = PROVIDER.chat(&request, &Target { model: "m", unique: "u" });
+        }
+    };
+    for other in &others {
+        for name in fields.as_object().expect("an object").keys() {
+            let mut body = fields.clone();
+            body[name] = other.clone();
+            try_out(&body);
+        }
+        for (at, item) in items.as_array().expect("items").iter().enumerate() {
+            for name in item.as_object().expect("an object").keys() {
+                let mut items = items.clone();
+                items[at][name] = other.clone();
+                try_out(&json!({"model":"m","input":items}));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_prompts_tokens_are_counted() {
     let target = Target { model: "gpt-5.1", unique: "u" };
     let sent = PROVIDER.count(&read(&everything()), &target).expect("a way").expect("a request");

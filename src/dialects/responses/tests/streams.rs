@@ -117,6 +117,30 @@ fn mixed_calls_keep_the_order_of_their_fragments() {
 }
 
 #[test]
+fn whatever_lacks_in_an_event_is_no_harm() {
+    for golden in [golden!("text-stream"), golden!("thought-stream"), golden!("call-stream")] {
+        let all: Vec<Value> = golden
+            .body
+            .lines()
+            .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+            .collect();
+        for (at, event) in all.iter().enumerate() {
+            for name in event.as_object().expect("an object").keys() {
+                for other in [json!(null), json!({}), json!("x")] {
+                    let mut changed = all.clone();
+                    changed[at][name] = other;
+                    let body: String = changed.iter().map(|event| format!("data: {event}\n\n")).collect();
+                    let events = events(&[body.as_bytes()]);
+                    let starts = events.iter().filter(|event| matches!(event, Event::Start(_))).count();
+                    assert_eq!(starts, 1, "{at} {name}");
+                    assert!(matches!(events[0], Event::Start(_)), "{at} {name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_providers_failure_is_the_last_event() {
     for (golden, kind, message) in [
         (golden!("failed-stream"), FailureKind::Server, "The server had an error."),
