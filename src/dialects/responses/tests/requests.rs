@@ -184,7 +184,8 @@ fn whatever_stands_in_a_field_is_read_or_refused() {
         [json!(null), json!(true), json!(-1.5), json!("x"), json!([]), json!([[]]), json!({}), json!({"type":1})];
     let try_out = |body: &Value| {
         if let Ok(request) = FRONT.read(body.to_string().as_bytes(), &Place::default()) {
-            let _ = PROVIDER.chat(&request, &Target { model: "m", unique: "u" });
+            let sent = PROVIDER.chat(&request, &Target { model: "m", unique: "u" });
+            assert!(sent.is_err() || sent.is_ok_and(|sent| sent.body.starts_with(b"{\"model\":")));
         }
     };
     for other in &others {
