@@ -61,7 +61,9 @@ impl Reader {
             return Err(Malformed("an event that is no object"));
         }
         let usage = get(response, "usageMetadata");
-        if !self.has_begun {
+        let says_something =
+            ["responseId", "candidates", "promptFeedback"].iter().any(|name| get(response, name).is_some());
+        if !self.has_begun && says_something {
             self.has_begun = true;
             events.push(Event::Start(self.start(response, usage)));
         }

@@ -138,7 +138,7 @@ fn word_of(finish: &Finish) -> &str {
 
 /// What it cost. Google counts thoughts beside the candidates.
 pub(super) fn usage_of(usage: &Usage, tier: Option<&str>) -> Value {
-    let thoughts = usage.reasoning.filter(|tokens| *tokens > 0);
+    let thoughts = usage.reasoning;
     let candidates = usage.output.saturating_sub(thoughts.unwrap_or(0));
     let details = |all: u64, audio: Option<u64>| {
         audio.map(|audio| {
@@ -155,7 +155,7 @@ pub(super) fn usage_of(usage: &Usage, tier: Option<&str>) -> Value {
     });
     object([
         ("promptTokenCount", Some(usage.input.into())),
-        ("cachedContentTokenCount", usage.cache_read.filter(|tokens| *tokens > 0).map(Value::from)),
+        ("cachedContentTokenCount", usage.cache_read.map(Value::from)),
         ("candidatesTokenCount", Some(candidates.into())),
         ("thoughtsTokenCount", thoughts.map(Value::from)),
         ("totalTokenCount", Some(usage.input.saturating_add(usage.output).into())),

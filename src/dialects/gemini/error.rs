@@ -59,7 +59,7 @@ fn kind(status: u16, word: Option<&str>, reason: Option<&str>, message: &str) ->
         ("ALREADY_EXISTS" | "ABORTED", _) => FailureKind::Conflict,
         ("DEADLINE_EXCEEDED", _) => FailureKind::Timeout,
         ("UNAVAILABLE", _) => FailureKind::Overloaded,
-        ("INTERNAL" | "UNKNOWN" | "DATA_LOSS" | "UNIMPLEMENTED", _) => FailureKind::Server,
+        ("INTERNAL" | "UNKNOWN" | "DATA_LOSS" | "UNIMPLEMENTED" | "CANCELLED", _) => FailureKind::Server,
         ("INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE", _) if status != 413 => {
             FailureKind::BadRequest
         }

@@ -73,7 +73,7 @@ fn format(config: &Value, request: &mut Request) -> Result<(), Refusal> {
         ("" | "text/plain", None) => None,
         ("application/json", None) => Some(Format::JsonObject),
         ("application/json", Some(schema)) => {
-            Some(Format::JsonSchema { name: None, description: None, schema, strict: Some(true) })
+            Some(Format::JsonSchema { name: None, description: None, schema, strict: None })
         }
         ("" | "text/plain", Some(_)) => {
             let why = "a schema of the answer needs the type application/json";

@@ -67,7 +67,7 @@ fn settings_are_read_in_both_spellings() {
     let others: Vec<_> = left.iter().filter(|(wish, _)| *wish == Wish::Other).map(|(_, name)| *name).collect();
     assert_eq!(others, ["generationConfig.mediaResolution", "newThing"]);
     let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
-    let format = Format::JsonSchema { name: None, description: None, schema, strict: Some(true) };
+    let format = Format::JsonSchema { name: None, description: None, schema, strict: None };
     assert_eq!(request.format, Some(format));
     let summary = Some("auto".to_owned());
     let thinking = Thinking { enabled: Some(true), effort: None, budget: Some(1024), summary };
