@@ -77,6 +77,16 @@ impl Model {
         self.generation == (3, 0) && self.is_pro()
     }
 
+    /// Knows the level `minimal`: the small ones do, and the middle ones did up to 3.6.
+    pub(super) fn knows_minimal(&self) -> bool {
+        self.is_lite() || self.draws() || !self.is_pro() && self.generation <= (3, 6)
+    }
+
+    /// Makes pictures. Those of the third generation that are not large know the levels at both ends alone.
+    pub(super) fn draws(&self) -> bool {
+        self.name.contains("image") && !self.is_pro()
+    }
+
     /// Is one of the smallest.
     pub(super) fn is_lite(&self) -> bool {
         self.name.contains("lite")

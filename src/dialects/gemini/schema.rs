@@ -76,6 +76,32 @@ fn nullable(mut schema: Map<String, Value>) -> Value {
     Value::Object(schema)
 }
 
+/// JSON Schema as Google's models heed it. They pass over what they do not know, `const` among it, which an `enum` of one
+/// says as well (Gemini API reference, `responseJsonSchema`).
+pub(super) fn for_google(schema: &Value) -> Value {
+    fix_const(schema, DEPTH_MAX)
+}
+
+fn fix_const(schema: &Value, depth: usize) -> Value {
+    let Some(depth) = depth.checked_sub(1) else { return schema.clone() };
+    match schema {
+        Value::Object(members) => {
+            // Members of `properties` are names that the client chose, and so may be `const`: those hold schemas.
+            let is_const =
+                |name: &str, value: &Value| name == "const" && !value.is_object() && !members.contains_key("enum");
+            let members = members.iter().map(|(name, value)| match &**name {
+                name if is_const(name, value) => ("enum".to_owned(), json!([value])),
+                // What stands there is no schema.
+                "enum" | "default" | "examples" | "required" => (name.clone(), value.clone()),
+                _ => (name.clone(), fix_const(value, depth)),
+            });
+            Value::Object(members.collect())
+        }
+        Value::Array(all) => all.iter().map(|value| fix_const(value, depth)).collect(),
+        other => other.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +131,18 @@ mod tests {
         assert_eq!(to_json_schema(&given), expected);
         let already = json!({"type": "object", "properties": {"a": {"type": ["string", "null"]}}});
         assert_eq!(to_json_schema(&already), already);
+    }
+
+    #[test]
+    fn a_constant_is_a_choice_of_one() {
+        let given = json!({
+            "anyOf": [{"properties": {"kind": {"const": "a"}, "const": {"type": "string"}}}, {"const": 1, "enum": [1, 2]}],
+            "default": {"const": "b"},
+        });
+        let expected = json!({
+            "anyOf": [{"properties": {"kind": {"enum": ["a"]}, "const": {"type": "string"}}}, {"const": 1, "enum": [1, 2]}],
+            "default": {"const": "b"},
+        });
+        assert_eq!(for_google(&given), expected);
     }
 }

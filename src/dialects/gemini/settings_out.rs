@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Cloud;
 use super::fields::object;
 use super::model::Model;
+use super::schema::for_google;
 use crate::dialects::Lost;
 use crate::dialects::conversation::{Effort, Format, Open, Request, Thinking, Tool, ToolChoice, Wish};
 
@@ -109,7 +110,7 @@ fn format(request: &Request, model: &Model, config: &mut Map<String, Value>, los
     }
     config.insert("responseMimeType".to_owned(), "application/json".into());
     if let Format::JsonSchema { schema, .. } = format {
-        config.insert("responseJsonSchema".to_owned(), schema.clone());
+        config.insert("responseJsonSchema".to_owned(), for_google(schema));
     }
 }
 
@@ -136,13 +137,14 @@ fn thinking(asked: &Thinking, model: &Model) -> Value {
     Value::Object(config)
 }
 
-/// No model of the third generation stops thinking: the least is the nearest (Gemini API documentation, "Thinking").
+/// No model of the third generation stops thinking, and not all know all levels: the nearest is taken (Gemini API
+/// documentation, "Thinking levels").
 fn level(effort: Effort, model: &Model) -> &'static str {
     match effort {
-        Effort::None | Effort::Minimal if model.is_pro() => "low",
-        Effort::None | Effort::Minimal => "minimal",
-        Effort::Low => "low",
-        Effort::Medium if model.knows_two_levels() => "high",
+        Effort::None | Effort::Minimal if model.knows_minimal() => "minimal",
+        Effort::Low if model.draws() => "minimal",
+        Effort::None | Effort::Minimal | Effort::Low => "low",
+        Effort::Medium if model.knows_two_levels() || model.draws() => "high",
         Effort::Medium => "medium",
         Effort::High | Effort::XHigh | Effort::Max => "high",
     }
@@ -180,7 +182,7 @@ fn function(tool: &Tool) -> Value {
         ("name", Some((&*tool.name).into())),
         ("description", tool.description.as_deref().map(Value::from)),
         // Without parameters the field is left out: an object without properties was long refused.
-        ("parametersJsonSchema", tool.schema.as_ref().filter(takes_some).cloned()),
+        ("parametersJsonSchema", tool.schema.as_ref().filter(takes_some).map(for_google)),
     ])
 }
 
