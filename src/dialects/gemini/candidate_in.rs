@@ -119,7 +119,9 @@ impl Candidate {
             self.call(call, signature, events);
         } else if let Some(text) = text(part, "text") {
             self.text(text, is_thought, events);
-            cited.into_iter().for_each(|candidate| self.cite(candidate, events));
+            if let Some(candidate) = cited {
+                self.cite(candidate, events);
+            }
             if let Some(signature) = signature {
                 // On a text it proves the text, not the thought that came before.
                 if !is_thought {
@@ -130,8 +132,9 @@ impl Candidate {
         } else if let Some(blob) = get(part, "inlineData").or_else(|| get(part, "fileData")) {
             // A picture in a thought is a draft.
             if !is_thought {
-                let media = media(blob, signature).map(Delta::Media);
-                media.into_iter().for_each(|delta| self.emit(delta, events));
+                if let Some(media) = media(blob, signature) {
+                    self.emit(Delta::Media(media), events);
+                }
             }
         } else if let Some(kind) = FOREIGN_PARTS.into_iter().find(|kind| get(part, kind).is_some()) {
             self.emit(Delta::Foreign { kind: kind.to_owned(), value: part.clone() }, events);
@@ -167,7 +170,9 @@ impl Candidate {
             self.open = Some((number, Growing::new(get(call, "args"))));
         }
         if let Some((_, arguments)) = &mut self.open {
-            list(call, "partialArgs").iter().for_each(|piece| arguments.piece(piece));
+            for piece in list(call, "partialArgs") {
+                arguments.piece(piece);
+            }
         }
         if !goes_on {
             self.end_call(events);

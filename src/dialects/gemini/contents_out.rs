@@ -19,7 +19,7 @@ const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 #[derive(Debug)]
 pub(super) struct Contents<'a> {
     model: &'a Model,
-    pub contents: Vec<Value>,
+    pub turns: Vec<Value>,
     system: Vec<Value>,
     /// The names of calls by their ids.
     names: HashMap<&'a str, &'a str>,
@@ -35,7 +35,7 @@ impl<'a> Contents<'a> {
     pub(super) fn of(messages: &'a [Message], model: &'a Model) -> Result<Self, Unfit> {
         let mut out = Self {
             model,
-            contents: Vec::new(),
+            turns: Vec::new(),
             system: Vec::new(),
             names: HashMap::new(),
             lost: Vec::new(),
@@ -59,8 +59,8 @@ impl<'a> Contents<'a> {
         if parts.is_empty() {
             return None;
         }
-        if self.contents.is_empty() {
-            self.contents.push(json!({ "role": "user", "parts": parts }));
+        if self.turns.is_empty() {
+            self.turns.push(json!({ "role": "user", "parts": parts }));
             return None;
         }
         Some(json!({ "parts": parts }))
@@ -101,7 +101,7 @@ impl<'a> Contents<'a> {
             }
         }
         if !out.is_empty() {
-            self.contents.push(json!({ "role": "user", "parts": out }));
+            self.turns.push(json!({ "role": "user", "parts": out }));
         }
     }
 
@@ -145,12 +145,12 @@ impl<'a> Contents<'a> {
         if parts.is_empty() {
             return;
         }
-        match self.contents.last_mut().filter(|last| last["role"] == "model") {
+        match self.turns.last_mut().filter(|last| last["role"] == "model") {
             Some(last) => append(last, parts),
-            None => self.contents.push(json!({ "role": "model", "parts": parts })),
+            None => self.turns.push(json!({ "role": "model", "parts": parts })),
         }
         if self.model.is_third() {
-            self.contents.last_mut().map(vouch);
+            self.turns.last_mut().map(vouch);
         }
     }
 
@@ -163,11 +163,11 @@ impl<'a> Contents<'a> {
             }
         }
         let is_result = |part: &Value| part.get("functionResponse").is_some();
-        let last = self.contents.last_mut().filter(|last| last["parts"].get(0).is_some_and(is_result));
+        let last = self.turns.last_mut().filter(|last| last["parts"].get(0).is_some_and(is_result));
         match last {
             Some(last) => append(last, out),
             None if out.is_empty() => {}
-            None => self.contents.push(json!({ "role": "user", "parts": out })),
+            None => self.turns.push(json!({ "role": "user", "parts": out })),
         }
         Ok(())
     }

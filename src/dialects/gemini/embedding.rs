@@ -16,28 +16,31 @@ const INPUTS_MAX: usize = 2048;
 pub(super) fn read(body: &[u8], place: &Place<'_>) -> Result<EmbeddingsRequest, Refusal> {
     let body = parse(body)?;
     let mut request = EmbeddingsRequest { model: model(&body, place)?, ..EmbeddingsRequest::default() };
-    match get(&body, "requests") {
-        None => one("", &body, &mut request)?,
-        Some(_) => {
-            let all = list(&body, "requests");
-            if all.len() > INPUTS_MAX {
-                return Err(Refusal::of("requests", format!("more than {INPUTS_MAX} requests")));
-            }
-            for (at, each) in all.iter().enumerate() {
-                let mut alone = EmbeddingsRequest::default();
-                one(&format!("requests[{at}]."), each, &mut alone)?;
-                if at == 0 {
-                    (request.dimensions, request.task) = (alone.dimensions, alone.task);
-                    request.wishes = alone.wishes;
-                } else if (request.dimensions, &request.task) != (alone.dimensions, &alone.task) {
-                    let why = "all requests of one batch must be for the same task and length";
-                    return Err(Refusal::of(format!("requests[{at}]"), why));
-                }
-                request.inputs.append(&mut alone.inputs);
-            }
-        }
+    if get(&body, "requests").is_some() {
+        several(list(&body, "requests"), &mut request)?;
+    } else {
+        one("", &body, &mut request)?;
     }
     if request.inputs.is_empty() { Err(Refusal::of("content", "there is nothing to embed")) } else { Ok(request) }
+}
+
+fn several(all: &[Value], request: &mut EmbeddingsRequest) -> Result<(), Refusal> {
+    if all.len() > INPUTS_MAX {
+        return Err(Refusal::of("requests", format!("more than {INPUTS_MAX} requests")));
+    }
+    for (at, each) in all.iter().enumerate() {
+        let mut alone = EmbeddingsRequest::default();
+        one(&format!("requests[{at}]."), each, &mut alone)?;
+        if at == 0 {
+            (request.dimensions, request.task) = (alone.dimensions, alone.task);
+            request.wishes = alone.wishes;
+        } else if (request.dimensions, &request.task) != (alone.dimensions, &alone.task) {
+            let why = "all requests of one batch must be for the same task and length";
+            return Err(Refusal::of(format!("requests[{at}]"), why));
+        }
+        request.inputs.append(&mut alone.inputs);
+    }
+    Ok(())
 }
 
 fn one(path: &str, body: &Value, request: &mut EmbeddingsRequest) -> Result<(), Refusal> {

@@ -76,15 +76,12 @@ fn steps(path: &str) -> Option<Vec<Step<'_>>> {
             (Step::Member(&after[..end]), &after[end..])
         } else {
             let after = rest.strip_prefix('[')?;
-            match after.chars().next()? {
-                quote @ ('\'' | '"') => {
-                    let (name, after) = after[1..].split_once(quote)?;
-                    (Step::Member(name), after.strip_prefix(']')?)
-                }
-                _ => {
-                    let (digits, after) = after.split_once(']')?;
-                    (Step::Place(digits.parse().ok().filter(|at| *at <= PLACE_MAX)?), after)
-                }
+            if let Some(quote) = after.chars().next().filter(|first| matches!(first, '\'' | '"')) {
+                let (name, after) = after[1..].split_once(quote)?;
+                (Step::Member(name), after.strip_prefix(']')?)
+            } else {
+                let (digits, after) = after.split_once(']')?;
+                (Step::Place(digits.parse().ok().filter(|at| *at <= PLACE_MAX)?), after)
             }
         };
         steps.push(step);

@@ -36,7 +36,7 @@ pub(super) fn count(request: &Request, target: &Target<'_>, cloud: Cloud) -> Res
         ("model", (cloud == Cloud::Api).then(|| model.resource().into())),
         ("systemInstruction", system),
         ("tools", tools(request, &open)),
-        ("contents", Some(Value::Array(std::mem::take(&mut contents.contents)))),
+        ("contents", Some(Value::Array(std::mem::take(&mut contents.turns)))),
     ]);
     let body = match cloud {
         Cloud::Api => object([("generateContentRequest", Some(whole))]),
@@ -60,7 +60,7 @@ fn body(request: &Request, open: &Open<'_>, model: &Model, cloud: Cloud) -> Resu
         ("systemInstruction", system),
         ("tools", tools(request, open)),
         ("toolConfig", tool_config(request, open, model)),
-        ("contents", Some(Value::Array(contents.contents))),
+        ("contents", Some(Value::Array(contents.turns))),
         ("generationConfig", (!is_empty).then_some(config)),
         ("safetySettings", open.take(Wish::Safety).cloned()),
         ("serviceTier", tier(open, request)),

@@ -120,7 +120,7 @@ fn thinking(asked: &Thinking, model: &Model) -> Value {
     let mut config = Map::new();
     if model.is_third() {
         let effort =
-            if is_off { Some(Effort::None) } else { asked.effort.or(asked.budget.map(Effort::of_budget)) };
+            if is_off { Some(Effort::None) } else { asked.effort.or_else(|| asked.budget.map(Effort::of_budget)) };
         if let Some(effort) = effort {
             config.insert("thinkingLevel".to_owned(), level(effort, model).into());
         }

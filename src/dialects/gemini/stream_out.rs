@@ -65,21 +65,21 @@ impl Writer {
                 "index": choice,
                 "logprobsResult": logprobs_of(content),
             });
-            self.write(vec![candidate], false, out);
+            self.write(&[candidate], false, out);
             return;
         }
         live.delta(delta, shows, &mut parts);
-        self.parts(choice, parts, out);
+        self.parts(choice, &parts, out);
     }
 
-    fn parts(&self, choice: u32, parts: Vec<Value>, out: &mut Vec<u8>) {
+    fn parts(&self, choice: u32, parts: &[Value], out: &mut Vec<u8>) {
         if !parts.is_empty() {
             let candidate = json!({ "content": { "parts": parts, "role": "model" }, "index": choice });
-            self.write(vec![candidate], false, out);
+            self.write(&[candidate], false, out);
         }
     }
 
-    fn write(&self, candidates: Vec<Value>, is_last: bool, out: &mut Vec<u8>) {
+    fn write(&self, candidates: &[Value], is_last: bool, out: &mut Vec<u8>) {
         let mut response = json!({ "candidates": candidates });
         if let Some(usage) = self.usage.as_ref().filter(|_| is_last) {
             response["usageMetadata"] = usage_of(usage, self.start.service_tier.as_deref());
@@ -94,7 +94,7 @@ impl Writer {
         for (index, mut live) in std::mem::take(&mut self.choices) {
             let mut parts = Vec::new();
             live.close(&mut parts);
-            self.parts(index, parts, out);
+            self.parts(index, &parts, out);
             let content = json!({ "parts": [part_out::text("")], "role": "model" });
             let mut candidate = json!({ "content": content, "index": index });
             ending(&mut candidate, live.finish.as_ref(), live.is_broken);
@@ -104,7 +104,7 @@ impl Writer {
             }
             last.push(candidate);
         }
-        self.write(last, true, out);
+        self.write(&last, true, out);
     }
 }
 
@@ -118,7 +118,7 @@ impl Encode for Writer {
                 let mut parts = Vec::new();
                 live.close(&mut parts);
                 live.finish = Some(finish.clone());
-                self.parts(*choice, parts, out);
+                self.parts(*choice, &parts, out);
             }
             Event::Usage(usage) => self.usage = Some(*usage),
             // Google's SDK takes a comment for JSON and fails; an empty line it passes over.

@@ -10,7 +10,7 @@ use crate::dialects::conversation::{
     Annotation, Answer, Choice, Content, Failure, FailureKind, Family, Finish, Media, Part, Reasoning, Request,
     Signature, Source, Thinking, ToolCall, Usage,
 };
-use crate::dialects::gemini::{FRONT, PROVIDER};
+use crate::dialects::gemini::{FRONT, PROVIDER, proof};
 use crate::dialects::{Front, Provider};
 
 fn read(body: &Value) -> Answer {
@@ -184,7 +184,7 @@ fn what_other_providers_say_is_written() {
     let written_parts = candidate["content"]["parts"].as_array().expect("parts");
     assert_eq!((&written_parts[0]["text"], &written_parts[0]["thought"]), (&json!("hm"), &json!(true)));
     for (at, part) in written_parts[..2].iter().enumerate() {
-        let back = crate::dialects::gemini::proof::read(part["thoughtSignature"].as_str().expect("a proof"));
+        let back = proof::read(part["thoughtSignature"].as_str().expect("a proof"));
         assert_eq!([back.signature, back.redacted][at], Some(signature.clone()));
     }
     assert_eq!(

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::{FRONT, PROVIDER};
-use crate::dialects::conversation::{Collector, Event, Request};
+use crate::dialects::conversation::{Answer, Collector, Event, Request};
 use crate::dialects::{Asked, Front, Place, Provider, Sent, Target};
 
 /// A request that a client makes for a whole answer.
@@ -64,7 +64,7 @@ fn responses(stream: &str) -> Vec<Value> {
     events.map(|data| serde_json::from_str(data).expect("JSON")).collect()
 }
 
-fn collected(events: &[Event]) -> Option<crate::dialects::conversation::Answer> {
+fn collected(events: &[Event]) -> Option<Answer> {
     let mut collector = Collector::default();
     for event in events {
         collector.event(event.clone()).expect("no failure");

@@ -6,7 +6,7 @@ use super::read;
 use crate::dialects::conversation::{
     Content, Effort, Family, Format, Reasoning, Role, Signature, Source, Thinking, ToolChoice, Wish,
 };
-use crate::dialects::gemini::FRONT;
+use crate::dialects::gemini::{FRONT, proof};
 use crate::dialects::{Front, Place};
 
 fn refused(body: &serde_json::Value) -> String {
@@ -176,7 +176,7 @@ fn a_conversation_with_tools_pairs_calls_and_results() {
 #[test]
 fn a_stream_that_the_client_kept_in_pieces_becomes_one_message() {
     let foreign = Reasoning { signature: Some(Signature::new(Family::Anthropic, "sig")), ..Reasoning::default() };
-    let proof = crate::dialects::gemini::proof::write(&foreign).expect("a proof");
+    let proof = proof::write(&foreign).expect("a proof");
     let request = read(&json!({"contents": [
         {"role": "user", "parts": [{"text": "Hi"}]},
         {"role": "model", "parts": [{"text": "Think", "thought": true}]},

@@ -6,14 +6,14 @@ use super::{collected, decoded, encoded, responses, sent};
 use crate::dialects::conversation::{
     Delta, Event, Failure, FailureKind, Family, Finish, Request, Signature, Start, Usage,
 };
-use crate::dialects::gemini::PROVIDER;
+use crate::dialects::gemini::{PROVIDER, proof};
 use crate::dialects::{Malformed, Provider};
 
 fn stream(responses: &[Value]) -> Vec<u8> {
-    responses.iter().map(|response| format!("data: {response}\r\n\r\n")).collect::<String>().into_bytes()
+    responses.iter().flat_map(|response| format!("data: {response}\r\n\r\n").into_bytes()).collect()
 }
 
-fn piece(part: Value) -> Value {
+fn piece(part: &Value) -> Value {
     json!({"candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}], "responseId": "abcdefgh"})
 }
 
@@ -26,14 +26,14 @@ fn last(word: &str) -> Value {
 
 fn example() -> Vec<u8> {
     stream(&[
-        piece(json!({"text": "Hm", "thought": true})),
+        piece(&json!({"text": "Hm", "thought": true})),
         json!({"candidates": [], "somethingNew": {"a": 1}}),
-        piece(json!({"text": "Hel"})),
-        piece(json!({"text": "lö"})),
-        piece(json!({"text": "", "thoughtSignature": "c2ln"})),
-        piece(json!({"functionCall": {"name": "f", "args": {"a": "ü"}}, "thoughtSignature": "Y2FsbA=="})),
-        piece(json!({"functionCall": {"name": "g", "args": {}}})),
-        piece(json!({"unheardOf": {}})),
+        piece(&json!({"text": "Hel"})),
+        piece(&json!({"text": "lö"})),
+        piece(&json!({"text": "", "thoughtSignature": "c2ln"})),
+        piece(&json!({"functionCall": {"name": "f", "args": {"a": "ü"}}, "thoughtSignature": "Y2FsbA=="})),
+        piece(&json!({"functionCall": {"name": "g", "args": {}}})),
+        piece(&json!({"unheardOf": {}})),
         last("STOP"),
     ])
 }
@@ -79,7 +79,7 @@ fn every_split_gives_the_same_and_no_cut_gives_an_end() {
 
 #[test]
 fn a_stream_without_a_reason_to_end_is_not_whole() {
-    let bytes = stream(&[piece(json!({"text": "Hel"}))]);
+    let bytes = stream(&[piece(&json!({"text": "Hel"}))]);
     assert!(!decoded(&[&bytes]).contains(&Event::End));
     assert!(!decoded(&[b""]).contains(&Event::End));
     // One of two candidates still speaks.
@@ -100,7 +100,7 @@ fn a_stream_without_a_reason_to_end_is_not_whole() {
 fn a_failure_in_the_stream_is_the_last_event() {
     let error = json!({"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}});
     for error in [error.clone(), json!([error])] {
-        let events = decoded(&[&stream(&[piece(json!({"text": "Hel"})), error, last("STOP")])]);
+        let events = decoded(&[&stream(&[piece(&json!({"text": "Hel"})), error, last("STOP")])]);
         let Some(Event::Failed(failure)) = events.last() else { panic!("no failure: {events:?}") };
         assert_eq!((failure.kind, &*failure.message), (FailureKind::Overloaded, "overloaded"));
     }
@@ -111,7 +111,7 @@ fn a_failure_in_the_stream_is_the_last_event() {
 
 #[test]
 fn arguments_in_pieces_become_whole() {
-    let call = |call: Value| piece(json!({ "functionCall": call }));
+    let call = |call: Value| piece(&json!({ "functionCall": call }));
     let bytes = stream(&[
         call(json!({"name": "f", "willContinue": true})),
         call(
@@ -203,7 +203,7 @@ fn foreign_thoughts_go_out_at_once_with_their_proof() {
     let all = responses(&encoded(&events, Request::default()));
     let part = |at: usize| &all[at]["candidates"][0]["content"]["parts"][0];
     assert_eq!(*part(0), json!({"text": "Hm", "thought": true}));
-    let proof = crate::dialects::gemini::proof::read(part(1)["thoughtSignature"].as_str().expect("a proof"));
+    let proof = proof::read(part(1)["thoughtSignature"].as_str().expect("a proof"));
     assert_eq!((proof.redacted, proof.id.as_deref()), (Some(signature), Some("rs_1")));
     assert_eq!(*part(2), json!({"text": "Hi"}));
     let chosen = json!({"chosenCandidates": [{"token": "Hi", "logProbability": -1.0}]});
