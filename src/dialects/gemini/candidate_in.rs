@@ -10,6 +10,9 @@ use super::proof;
 use super::{CANDIDATE_NOTES, FOREIGN_PARTS, kind_of};
 use crate::dialects::conversation::{Annotation, Delta, Event, Finish, Media, Signature, Source};
 
+/// Citations of one candidate.
+const CITED_MAX: usize = 1000;
+
 /// What is known of a candidate.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -74,7 +77,7 @@ impl Candidate {
 
     fn cite(&mut self, candidate: &Value, events: &mut Vec<Event>) {
         for annotation in citation::of_candidate(candidate, &self.text) {
-            if !self.cited.contains(&annotation) {
+            if self.cited.len() < CITED_MAX && !self.cited.contains(&annotation) {
                 self.cited.push(annotation.clone());
                 self.emit(Delta::Annotation(annotation), events);
             }
@@ -151,7 +154,7 @@ impl Candidate {
         if is_thought {
             self.emit(Delta::Reasoning(text.to_owned()), events);
         } else {
-            self.text.push_str(text);
+            citation::remember(&mut self.text, text);
             self.emit(Delta::Text(text.to_owned()), events);
         }
     }

@@ -6,6 +6,16 @@ use super::candidate_in::place;
 use super::fields::{get, list, object, text};
 use crate::dialects::conversation::Annotation;
 
+/// Bytes of a text, and one piece more, within which places are found; citations of what comes behind say no place.
+const SAID_BYTES_MAX: usize = 1024 * 1024;
+
+/// Adds a piece to what was said, for the places of citations.
+pub(super) fn remember(said: &mut String, piece: &str) {
+    if said.len() < SAID_BYTES_MAX {
+        said.push_str(piece);
+    }
+}
+
 /// What a candidate says of its sources. `said` is its text so far.
 pub(super) fn of_candidate(candidate: &Value, said: &str) -> Vec<Annotation> {
     let mut all = Vec::new();

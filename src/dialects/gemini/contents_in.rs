@@ -182,7 +182,9 @@ fn outcome(response: &Value) -> (String, bool) {
 
 fn media(path: &str, blob: &Value) -> Result<Media, Refusal> {
     let media_type = text(blob, "mimeType").filter(|kind| !kind.is_empty()).map(str::to_owned);
-    let kind = media_type.as_deref().map_or("file", kind_of);
+    let is_film =
+        text(blob, "fileUri").is_some_and(|uri| uri.contains("youtube.com/") || uri.contains("youtu.be/"));
+    let kind = media_type.as_deref().map_or(if is_film { "video" } else { "file" }, kind_of);
     let source = match (text(blob, "data"), text(blob, "fileUri")) {
         // The SDKs write the URL-safe alphabet, which other providers do not know.
         (Some(data), _) => Source::Base64(data.replace('-', "+").replace('_', "/")),

@@ -65,13 +65,13 @@ fn file(media: &Media, uri: &str) -> Value {
     // Google wants a type, and the address often tells it; where nothing does, any of the kind is as good.
     let address = uri.split(['?', '#']).next().unwrap_or(uri);
     let kind = media.media_type.as_deref().or_else(|| of_name(address));
-    let kind = kind.unwrap_or(match media.kind {
-        "image" => "image/jpeg",
-        "audio" => "audio/mpeg",
-        "video" => "video/mp4",
-        _ => "application/pdf",
+    let kind = kind.or(match media.kind {
+        "image" => Some("image/jpeg"),
+        "audio" => Some("audio/mpeg"),
+        "video" => Some("video/mp4"),
+        _ => None,
     });
-    json!({ "fileData": { "mimeType": kind, "fileUri": uri } })
+    json!({ "fileData": object([("mimeType", kind.map(Value::from)), ("fileUri", Some(uri.into()))]) })
 }
 
 /// The type and the base64 of a `data:` URL.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::answer_out::{call_of, ending, ground, logprobs_of, or, shows_thoughts, usage_of};
-use super::{CANDIDATE_NOTES, FOREIGN_PARTS, error, part_out, proof};
+use super::{CANDIDATE_NOTES, FOREIGN_PARTS, citation, error, part_out, proof};
 use crate::dialects::conversation::{
     Annotation, Delta, Event, Family, Finish, Reasoning, Signature, Start, ToolCall, Usage,
 };
@@ -16,6 +16,11 @@ use crate::dialects::{Asked, Encode};
 
 /// What Google ends its events with.
 const EVENT_END: &[u8] = b"\r\n\r\n";
+
+/// Bytes of a call's arguments, and one piece more. Longer ones are cut, which makes the call a broken one.
+const ARGUMENTS_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Citations of one choice.
+const ANNOTATIONS_MAX: usize = 1000;
 
 /// Writes a stream.
 #[derive(Debug)]
@@ -153,12 +158,15 @@ impl Live {
                 self.calls(out);
             }
             Delta::Arguments { call, text } => {
-                if let Some((call, _)) = self.calls.get_mut(call) {
-                    call.arguments.push_str(text);
+                let held = self.calls.get_mut(call).map(|(call, _)| &mut call.arguments);
+                if let Some(held) = held.filter(|held| held.len() < ARGUMENTS_BYTES_MAX) {
+                    held.push_str(text);
                 }
             }
-            Delta::Annotation(annotation) => self.annotations.push(annotation.clone()),
-            Delta::Logprobs(_) => {}
+            Delta::Annotation(annotation) if self.annotations.len() < ANNOTATIONS_MAX => {
+                self.annotations.push(annotation.clone());
+            }
+            Delta::Annotation(_) | Delta::Logprobs(_) => {}
             _ => {
                 self.end_thought(out);
                 self.part(delta, out);
@@ -169,7 +177,7 @@ impl Live {
     fn part(&mut self, delta: &Delta, out: &mut Vec<Value>) {
         match delta {
             Delta::Text(text) => {
-                self.said.push_str(text);
+                citation::remember(&mut self.said, text);
                 if !text.is_empty() {
                     out.push(part_out::text(text));
                 }
