@@ -134,10 +134,8 @@ impl Candidate {
             }
         } else if let Some(blob) = get(part, "inlineData").or_else(|| get(part, "fileData")) {
             // A picture in a thought is a draft.
-            if !is_thought {
-                if let Some(media) = media(blob, signature) {
-                    self.emit(Delta::Media(media), events);
-                }
+            if let Some(media) = media(blob, signature).filter(|_| !is_thought) {
+                self.emit(Delta::Media(media), events);
             }
         } else if let Some(kind) = FOREIGN_PARTS.into_iter().find(|kind| get(part, kind).is_some()) {
             self.emit(Delta::Foreign { kind: kind.to_owned(), value: part.clone() }, events);
