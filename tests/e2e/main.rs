@@ -17,6 +17,7 @@ mod cancel;
 mod chat;
 mod choice;
 mod continuation;
+mod dialects;
 mod disconnect;
 mod drain;
 mod faults;

@@ -20,6 +20,8 @@ mod chat;
 mod choice;
 #[path = "../e2e/continuation.rs"]
 mod continuation;
+#[path = "../e2e/dialects.rs"]
+mod dialects;
 #[path = "../e2e/disconnect.rs"]
 mod disconnect;
 #[path = "../e2e/drain.rs"]
