@@ -23,6 +23,7 @@ pub mod routing;
 pub mod reactor;
 pub mod server;
 pub mod upstream;
+pub mod credentials;
 pub mod demo;
 pub mod middleware;
 pub mod gateway;

@@ -27,6 +27,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reactor", &["units", "error", "config", "telemetry"]),
     ("server", &["units", "error", "config", "telemetry", "reactor", "signal"]),
     ("upstream", &["units", "config", "telemetry", "reactor"]),
+    // On the control thread: of the reactor only what TLS trusts.
+    ("credentials", &["units", "error", "config", "telemetry", "reactor::tls"]),
     // Could be a program of its own, and is the upstream of tests: it must not share the gateway's mistakes.
     ("demo", &[]),
     ("middleware", &["units", "error", "config", "api", "telemetry", "stream", "accounting", "server"]),
@@ -49,6 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "reactor::spawn",
             "server",
             "upstream",
+            "credentials",
             "middleware",
         ],
     ),
@@ -69,6 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "reactor",
             "server",
             "upstream",
+            "credentials",
             "demo",
             "middleware",
             "gateway",

@@ -15,6 +15,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Address, Config, Server, UpstreamKind, WantedReactor};
+use crate::credentials::Keeper;
 use crate::demo;
 use crate::gateway::{Scraped, Snapshot};
 use crate::reactor::choose::{BETTER, Choice, Missing, Reactor, choose, io_uring_available};
@@ -76,6 +77,10 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let admin_url =
         admin.as_ref().map(|admin| admin.local_addr().map(|bound| format!("http://{bound}"))).transpose()?;
 
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut keeper = Keeper::new(&config.upstreams, &snapshot.credentials, &telemetry)?;
+    runtime.block_on(keeper.start());
+
     let loads = Loads::new(workers);
     let (phase, phases) = watch::channel(Phase::Serve);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(INBOX_CONNECTIONS)).unzip();
@@ -116,7 +121,8 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     );
     report(&started);
     let stop = control::Stop { phase, drain, telemetry: Arc::clone(&telemetry), health: Arc::clone(&health) };
-    control(admin, stop, telemetry, health, threads)?;
+    let watched = Watched { admin, telemetry, health };
+    runtime.block_on(control(watched, keeper, stop, threads))?;
     drop((demo, files));
     Ok(())
 }
@@ -149,31 +155,36 @@ fn start_over<T>(
     }
 }
 
-/// Signals and the admin listener, on this thread, until the workers have ended.
-fn control(
+/// What the admin listener serves, where there is one.
+struct Watched {
     admin: Option<std::net::TcpListener>,
-    stop: control::Stop,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
+}
+
+/// Signals, credentials and the admin listener, on this thread, until the workers have ended.
+async fn control(
+    watched: Watched,
+    keeper: Keeper,
+    stop: control::Stop,
     threads: Vec<JoinHandle<()>>,
 ) -> anyhow::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let serve_admin = async {
-            match admin {
-                Some(admin) => {
-                    admin.set_nonblocking(true)?;
-                    crate::admin::serve(TcpListener::from_std(admin)?, telemetry, health).await;
-                    Ok(())
-                }
-                None => std::future::pending::<io::Result<()>>().await,
+    let Watched { admin, telemetry, health } = watched;
+    let serve_admin = async {
+        match admin {
+            Some(admin) => {
+                admin.set_nonblocking(true)?;
+                crate::admin::serve(TcpListener::from_std(admin)?, telemetry, health).await;
+                Ok(())
             }
-        };
-        tokio::select! {
-            result = serve_admin => result.context("the admin listener failed"),
-            result = stop.on_signal(threads) => result,
+            None => std::future::pending::<io::Result<()>>().await,
         }
-    })
+    };
+    tokio::select! {
+        result = serve_admin => result.context("the admin listener failed"),
+        result = stop.on_signal(threads) => result,
+        never = keeper.keep() => match never {},
+    }
 }
 
 /// Starts the demo upstream where the configuration has one, and tells the configuration where it is.

@@ -51,6 +51,24 @@ impl BaseUrl {
     pub(super) fn placeholder() -> Self {
         Self { tls: false, host: "127.0.0.1".to_owned(), port: 0, unix: None, path: "/v1".to_owned() }
     }
+
+    /// What stands in the `host` header of requests to it.
+    pub fn authority(&self) -> String {
+        let name = match self.host.as_str() {
+            // A Unix socket has no name, but HTTP/1.1 wants one.
+            "" => "localhost".to_owned(),
+            literal if literal.contains(':') => format!("[{literal}]"),
+            name => name.to_owned(),
+        };
+        let usual_port = if self.tls { 443 } else { 80 };
+        if self.unix.is_some() || self.port == usual_port { name } else { format!("{name}:{}", self.port) }
+    }
+
+    /// What stands in the request line of a request for this below its base path.
+    pub fn target(&self, path_and_query: &str) -> String {
+        let slash = if self.path.is_empty() && !path_and_query.starts_with('/') { "/" } else { "" };
+        format!("{slash}{}{path_and_query}", self.path)
+    }
 }
 
 impl FromStr for BaseUrl {

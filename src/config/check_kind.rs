@@ -8,7 +8,6 @@ use super::{BaseUrl, BodyDefault, OpenAiApi, Preset, UpstreamKind};
 
 /// What the file says of an upstream's dialect.
 pub(super) struct Spoken {
-    pub(super) kind: UpstreamKind,
     pub(super) preset: Option<Preset>,
     pub(super) base: Option<BaseUrl>,
     pub(super) api: OpenAiApi,
@@ -17,9 +16,8 @@ pub(super) struct Spoken {
     pub(super) extra_body: Vec<BodyDefault>,
 }
 
-/// Reads them.
-pub(super) fn spoken(table: &mut Table<'_>) -> Spoken {
-    let kind = kind(table);
+/// Reads what is said beside the `kind` of an upstream that is at `place` where its settings say so.
+pub(super) fn spoken(table: &mut Table<'_>, kind: UpstreamKind, place: Option<&str>) -> Spoken {
     let is_openai = kind == UpstreamKind::OpenAi;
     let preset = table.take("preset").and_then(|value| preset(&value, kind));
     let api = table.take("api").and_then(|value| {
@@ -39,15 +37,13 @@ pub(super) fn spoken(table: &mut Table<'_>) -> Spoken {
     let base = match kind {
         UpstreamKind::Demo => None,
         UpstreamKind::Azure => azure(table, api_version.is_some()),
-        UpstreamKind::Vertex => vertex(table),
-        UpstreamKind::Bedrock => bedrock(table),
+        UpstreamKind::Vertex | UpstreamKind::Bedrock => placed(table, place),
         _ => {
             let usual = preset.map(|preset| preset.base_url).or_else(|| kind.base_url());
             base(table, usual)
         }
     };
     Spoken {
-        kind,
         preset: preset.filter(|_| is_openai),
         base,
         api: api.unwrap_or(OpenAiApi::Chat),
@@ -62,7 +58,8 @@ pub(super) fn extra_body(table: &mut Table<'_>) -> Vec<BodyDefault> {
     check_defaults::members(table, "extra_body")
 }
 
-fn kind(table: &mut Table<'_>) -> UpstreamKind {
+/// `kind`
+pub(super) fn kind(table: &mut Table<'_>) -> UpstreamKind {
     let Some(value) = table.take("kind") else { return UpstreamKind::OpenAi };
     let Some(text) = value.text() else { return UpstreamKind::OpenAi };
     if let Some((_, kind)) = UpstreamKind::ALL.iter().find(|(name, _)| *name == text) {
@@ -130,48 +127,13 @@ fn azure(table: &mut Table<'_>, is_dated: bool) -> Option<BaseUrl> {
     Some(base)
 }
 
-/// By `project` and `location`; `base_url` may say another host.
-fn vertex(table: &mut Table<'_>) -> Option<BaseUrl> {
-    let project = table.require("project", "\"my-project\"").and_then(|value| segment(&value));
-    let location = table.take("location").map_or_else(|| Some("global".to_owned()), |value| segment(&value));
-    let host = table.take("base_url");
-    let (project, location) = (project?, location?);
-    let usual = if location == "global" {
-        "https://aiplatform.googleapis.com".to_owned()
-    } else {
-        format!("https://{location}-aiplatform.googleapis.com")
-    };
-    let mut base = host.map_or_else(|| usual.parse().ok(), |value| base_url(&value))?;
+/// Where the settings say, if they do; `base_url` may say another host.
+fn placed(table: &mut Table<'_>, place: Option<&str>) -> Option<BaseUrl> {
+    let place = place.and_then(|place| place.parse::<BaseUrl>().ok());
+    let Some(value) = table.take("base_url") else { return place };
+    let mut base = base_url(&value)?;
     if base.path.is_empty() {
-        base.path = format!("/v1/projects/{project}/locations/{location}");
+        base.path = place.map(|place| place.path).unwrap_or_default();
     }
     Some(base)
-}
-
-/// By `region`; `base_url` may say another host.
-fn bedrock(table: &mut Table<'_>) -> Option<BaseUrl> {
-    let value = table.take("region");
-    if let Some(value) = table.take("base_url") {
-        return base_url(&value);
-    }
-    let region = match &value {
-        Some(value) => segment(value)?,
-        None => table.document().env.get("AWS_REGION").unwrap_or_default(),
-    };
-    if region.is_empty() {
-        table.refuse("region", "missing".to_owned(), "write region = \"us-east-1\", or set AWS_REGION".to_owned());
-        return None;
-    }
-    format!("https://bedrock-runtime.{region}.amazonaws.com").parse().ok()
-}
-
-/// A name that becomes a part of an address.
-fn segment(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
-    if text.is_empty() || text.len() > 128 || !text.bytes().all(is_plain) {
-        value.refuse("not a name that can stand in an address".to_owned(), String::new());
-        return None;
-    }
-    Some(text)
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use secrecy::SecretString;
 
 use super::check::{self, bounded, unique_name};
+use super::check_identity::{self, Found};
 use super::check_kind::{self, Spoken};
 use super::raw::{Table, Value};
 use super::{BaseUrl, Gate, OnCancel, Prefill, Probe, Protocol, StreamsLimit, defaults, secret};
@@ -26,13 +27,17 @@ pub(super) fn upstreams(root: &mut Table<'_>) -> Vec<Upstream> {
 }
 
 fn upstream(table: &mut Table<'_>, name: String) -> Upstream {
-    let Spoken { kind, preset, base, api, responses, api_version, extra_body } = check_kind::spoken(table);
-    let (keys, ca_file) = if kind == UpstreamKind::Demo {
+    let kind = check_kind::kind(table);
+    let (keys, found, ca_file) = if kind == UpstreamKind::Demo {
         refuse_settings_of_remote(table);
-        (Vec::new(), None)
+        (Vec::new(), Found::default(), None)
     } else {
-        (keys(table), table.take("ca_file").and_then(|value| secret::readable_pem(&value)))
+        let keys = keys(table);
+        let found = check_identity::read(table, kind, &keys);
+        (keys, found, table.take("ca_file").and_then(|value| secret::readable_pem(&value)))
     };
+    let Spoken { preset, base, api, responses, api_version, extra_body } =
+        check_kind::spoken(table, kind, found.base_url.as_deref());
     let protocols = [("auto", Protocol::Auto), ("http1", Protocol::Http1), ("http2", Protocol::Http2)];
     Upstream {
         name,
@@ -44,6 +49,7 @@ fn upstream(table: &mut Table<'_>, name: String) -> Upstream {
         extra_body,
         base: base.unwrap_or_else(BaseUrl::placeholder),
         keys,
+        identity: found.identity,
         protocol: table.choice("protocol", &protocols, Protocol::Auto),
         connections_max: table.whole("connections_max", &defaults::UPSTREAM_CONNECTIONS_MAX),
         h2_streams_max: table.whole("h2_streams_max", &defaults::UPSTREAM_H2_STREAMS_MAX),

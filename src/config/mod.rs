@@ -17,6 +17,7 @@ mod address;
 mod secret;
 mod kind;
 mod model;
+mod identity;
 mod upstream;
 mod route;
 pub mod lookup;
@@ -24,6 +25,8 @@ mod check;
 mod check_server;
 mod check_keys;
 mod check_kind;
+mod check_identity;
+mod check_google;
 mod check_upstreams;
 mod check_retry;
 mod check_health;
@@ -35,6 +38,8 @@ mod summary;
 mod summary_routes;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_identity;
 #[cfg(test)]
 mod tests_routes;
 #[cfg(test)]
@@ -50,6 +55,7 @@ use std::time::Duration;
 pub use self::builtin::{demo, from_env};
 pub use self::check::check_log_filter;
 pub use self::env::Env;
+pub use self::identity::{AwsIdentity, AwsSource, EntraIdentity, EntraSource, GoogleIdentity, Identity};
 pub use self::kind::{OpenAiApi, Preset, Unsupported, UpstreamKind};
 pub use self::model::{Capability, Facts, Model};
 pub use self::problem::Problem;

@@ -35,8 +35,17 @@ pub(super) fn read<'d>(
     table: &mut Table<'d>,
     also: Option<&Value<'d>>,
 ) -> Result<Option<(SecretString, Value<'d>)>, ()> {
-    let env = table.take("key_env");
-    let file = table.take("key_file");
+    read_as(table, ["key_env", "key_file"], also)
+}
+
+/// The same of the secret that one of two other settings names.
+pub(super) fn read_as<'d>(
+    table: &mut Table<'d>,
+    [env, file]: [&'static str; 2],
+    also: Option<&Value<'d>>,
+) -> Result<Option<(SecretString, Value<'d>)>, ()> {
+    let env = table.take(env);
+    let file = table.take(file);
     if usize::from(env.is_some()) + usize::from(file.is_some()) + usize::from(also.is_some()) > 1 {
         let value = file.as_ref().or(env.as_ref()).expect("one of several keys is one of these two");
         value.refuse_unseen("a key has one source".to_owned(), "remove the other source".to_owned());
@@ -50,7 +59,7 @@ pub(super) fn read<'d>(
 }
 
 /// The secret in the variable that `value` names.
-fn from_variable(value: &Value<'_>) -> Result<SecretString, ()> {
+pub(super) fn from_variable(value: &Value<'_>) -> Result<SecretString, ()> {
     let name = value.text_unseen().ok_or(())?;
     // Somebody may have written the key itself, so only what looks like the name of a variable is repeated.
     if !is_variable_name(&name) {

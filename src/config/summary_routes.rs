@@ -18,6 +18,9 @@ pub(super) fn upstream(f: &mut fmt::Formatter<'_>, upstream: &Upstream) -> fmt::
             let keys: Vec<String> =
                 upstream.keys.iter().map(|key| format!("{} (weight {})", key.name, key.weight)).collect();
             writeln!(f, "# keys: {}", if keys.is_empty() { "none".to_owned() } else { keys.join(", ") })?;
+            if let Some(identity) = &upstream.identity {
+                writeln!(f, "# credentials: {}", identity.words())?;
+            }
         }
     }
     let protocol = match upstream.protocol {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{BodyDefault, OpenAiApi, UpstreamKind};
+use super::{BodyDefault, Identity, OpenAiApi, UpstreamKind};
 
 /// HTTP version towards an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,11 @@ pub struct Upstream {
     pub extra_body: Vec<BodyDefault>,
     /// Where it is, taken apart.
     pub base: BaseUrl,
-    /// API keys, one of which is sent as `authorization: Bearer`; without any, none is. Each is a target of its
-    /// own.
+    /// API keys, one of which is sent in the header that the kind has for it; without any, none is. Each is a
+    /// target of its own.
     pub keys: Vec<UpstreamKey>,
+    /// Who Millstream is there, where that is not a key.
+    pub identity: Option<Identity>,
     /// HTTP version.
     pub protocol: Protocol,
     /// Connections of the whole process to it.

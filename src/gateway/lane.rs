@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
 use super::attempt::Begun;
+use super::authorize::authorize;
 use super::call::Call;
 use super::native::{self, Native};
 use super::plan::Leg;
@@ -55,11 +56,18 @@ impl Way<'_> {
     /// # Errors
     /// When this target can't be asked that, in words for the client.
     pub(super) fn leave(&self, begun: Option<&Begun>) -> Result<Leaving, Error> {
-        match native::form(self.upstream(), self.call, self.model()) {
-            Some(native) => self.as_it_came(native, begun),
-            None if begun.is_some() => Err(Error::new(Kind::NoTarget, "the target can't be asked to go on")),
-            None => self.translated(),
-        }
+        let mut leaving = match native::form(self.upstream(), self.call, self.model()) {
+            Some(native) => self.as_it_came(native, begun)?,
+            None if begun.is_some() => {
+                return Err(Error::new(Kind::NoTarget, "the target can't be asked to go on"));
+            }
+            None => self.translated()?,
+        };
+        // Last: signatures cover what is sent.
+        authorize(self.worker, self.target.upstream, &mut leaving.request).map_err(|not_ready| {
+            Error::new(Kind::NoTarget, "there are no credentials for the upstream").with_source(not_ready)
+        })?;
+        Ok(leaving)
     }
 
     fn as_it_came(&self, native: Native, begun: Option<&Begun>) -> Result<Leaving, Error> {
@@ -100,7 +108,7 @@ impl Way<'_> {
     }
 
     fn request(&self, path_and_query: Rc<str>, headers: Rc<HeaderMap>, body: Bytes) -> Request {
-        Request { method: self.call.method.clone(), path_and_query, headers, body }
+        Request { method: self.call.method.clone(), path_and_query, headers, credentials: Vec::new(), body }
     }
 
     fn translated(&self) -> Result<Leaving, Error> {
@@ -167,7 +175,7 @@ impl Way<'_> {
         }
         let body = self.with_extras(Bytes::from(sent.body.clone()))?;
         let path = native::azure_path(self.upstream(), self.model(), &sent.path);
-        Ok(Request { method: Method::POST, path_and_query: path.into(), headers, body })
+        Ok(Request { method: Method::POST, path_and_query: path.into(), headers, credentials: Vec::new(), body })
     }
 
     /// The body with the members that the target gets on top of it. Only then it is read as a document.

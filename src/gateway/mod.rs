@@ -4,6 +4,7 @@
 mod admit;
 mod attempt;
 mod attempts;
+mod authorize;
 mod call;
 mod continuation;
 mod decode;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::{sleep, timeout};
 
+use super::authorize::authorize;
 use super::worker::Worker;
 use crate::config;
 use crate::routing::health::{Admission, Fault};
@@ -33,12 +34,16 @@ pub async fn run(worker: Rc<Worker>, upstream: UpstreamId, probe: config::Probe)
 }
 
 async fn ask(worker: &Worker, upstream: UpstreamId, key: usize, probe: &config::Probe) -> bool {
-    let request = Request {
+    let mut request = Request {
         method: Method::GET,
         path_and_query: probe.path.as_str().into(),
         headers: Rc::new(HeaderMap::new()),
+        credentials: Vec::new(),
         body: Bytes::new(),
     };
+    if authorize(worker, upstream, &mut request).is_err() {
+        return false;
+    }
     let answer = timeout(probe.timeout, worker.pool.send(upstream, key, &request)).await;
     // A limit is no illness, and not every server has what was asked for.
     answer.is_ok_and(|sent| sent.is_ok_and(|response| is_fine(response.status())))

@@ -10,6 +10,7 @@ use crate::accounting::limits::Limits;
 use crate::accounting::permit::Places;
 use crate::api::affinity;
 use crate::config::{self, Config, OnCancel};
+use crate::credentials::Store;
 use crate::reactor::tls::{Acceptor, TlsError};
 use crate::routing::budget::Budget;
 use crate::routing::gate::Gate;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub caps: Arc<Caps>,
     /// TLS towards upstreams.
     pub connectors: Connectors,
+    /// Who we are to upstreams that want more than a key.
+    pub credentials: Arc<Store>,
     /// TLS towards clients.
     pub acceptor: Option<Acceptor>,
     /// How the targets are.
@@ -96,6 +99,7 @@ impl Snapshot {
             limits: Arc::new(Limits::new(config.limits, &config.keys)),
             caps: Caps::new(&config.upstreams, upstream_connections_max),
             connectors,
+            credentials: Store::new(&config.upstreams),
             acceptor,
             config: Arc::new(config),
         })

@@ -96,27 +96,7 @@ impl Connector {
     /// # Errors
     /// When the file can't be read, the host is no name, or no authority is known at all.
     pub fn new(host: &str, ca_file: Option<&Path>, alpn: Alpn) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        // Unreadable entries of the system's store are skipped: others may do.
-        let native = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(native.certs);
-        if let Some(path) = ca_file {
-            for certificate in certificates(path)? {
-                roots.add(certificate)?;
-            }
-        }
-        if roots.is_empty() {
-            return Err(TlsError::NoRoots);
-        }
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions(TlsVersion::V1_2))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = match alpn {
-            Alpn::Either => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-            Alpn::Http1 => vec![b"http/1.1".to_vec()],
-            Alpn::Http2 => vec![b"h2".to_vec()],
-        };
+        let config = client_config(ca_file, alpn)?;
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| rustls::Error::General(format!("{host:?} is not a name that TLS can verify")))?;
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), name })
@@ -133,6 +113,35 @@ impl Connector {
         let stream = self.tls.connect(self.name.clone(), conn).await?;
         Ok(Io::Tls(Box::new(stream.into())))
     }
+}
+
+/// How TLS is opened to anybody who shows a certificate of the system's authorities or of those in `ca_file`.
+///
+/// # Errors
+/// When the file can't be read, or no authority is known at all.
+pub fn client_config(ca_file: Option<&Path>, alpn: Alpn) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    // Unreadable entries of the system's store are skipped: others may do.
+    let native = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(native.certs);
+    if let Some(path) = ca_file {
+        for certificate in certificates(path)? {
+            roots.add(certificate)?;
+        }
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions(TlsVersion::V1_2))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = match alpn {
+        Alpn::Either => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Alpn::Http1 => vec![b"http/1.1".to_vec()],
+        Alpn::Http2 => vec![b"h2".to_vec()],
+    };
+    Ok(config)
 }
 
 impl std::fmt::Debug for Acceptor {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
+use super::credentials::Credentials;
 use super::labels::{self, Label};
 use super::metrics::{self, Computed, Family, Kind, Recorded};
 use super::process::Process;
@@ -114,6 +115,10 @@ impl Scrape {
             | Computed::TargetStreamsLimit
             | Computed::TargetWaiting
             | Computed::TargetFirstToken => return family(metric.family(), targets.series(metric)),
+            Computed::CredentialsExpiry | Computed::CredentialsRefreshes => {
+                let series = Credentials::series(&self.shared.credentials, &self.shared.names.upstreams, metric);
+                return family(metric.family(), series);
+            }
             Computed::Draining => Some(f64::from(u8::from(self.shared.draining.load(Ordering::Relaxed)))),
             Computed::LogLinesDropped => Some(log::lines_dropped() as f64),
             Computed::ProcessCpu => process.cpu_seconds,

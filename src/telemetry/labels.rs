@@ -6,7 +6,7 @@ use crate::api::endpoint::Endpoint;
 use crate::config::Config;
 use crate::telemetry::{
     AttemptOutcome, CancelDrainOutcome, ConnectionState, ContinuationOutcome, Direction, EndReason, FailurePhase,
-    HedgeDecision, LimitKind, Phase, QueueClass, QueueOutcome, RetryDecision, Stage, TargetState,
+    HedgeDecision, LimitKind, Phase, QueueClass, QueueOutcome, RefreshOutcome, RetryDecision, Stage, TargetState,
 };
 
 /// A label of a family, and with it the set of its values.
@@ -52,6 +52,8 @@ pub(super) enum Label {
     ContinuationOutcome,
     /// [`CancelDrainOutcome`]
     CancelDrainOutcome,
+    /// [`RefreshOutcome`]
+    RefreshOutcome,
     /// [`TargetState`]
     TargetState,
     /// Name of an upstream's key; empty where it has none.
@@ -220,6 +222,7 @@ values!(ContinuationOutcome {
     Unfit => "unfit",
 });
 values!(CancelDrainOutcome { Whole => "whole", Bound => "bound", Broken => "broken", Refused => "refused" });
+values!(RefreshOutcome { Refreshed => "refreshed", Failed => "failed" });
 values!(TargetState {
     Closed => "closed",
     HalfOpen => "half_open",
@@ -275,7 +278,8 @@ impl Label {
             | Self::AttemptOutcome
             | Self::QueueOutcome
             | Self::ContinuationOutcome
-            | Self::CancelDrainOutcome => "outcome",
+            | Self::CancelDrainOutcome
+            | Self::RefreshOutcome => "outcome",
             Self::RetryDecision | Self::HedgeDecision => "decision",
             Self::QueueClass => "class",
             Self::Stage => "stage",
@@ -313,6 +317,7 @@ impl Label {
             Self::QueueOutcome => Some(QueueOutcome::VALUES),
             Self::ContinuationOutcome => Some(ContinuationOutcome::VALUES),
             Self::CancelDrainOutcome => Some(CancelDrainOutcome::VALUES),
+            Self::RefreshOutcome => Some(RefreshOutcome::VALUES),
             Self::TargetState => Some(TargetState::VALUES),
             Self::Worker
             | Self::Upstream

@@ -153,6 +153,10 @@ families! {
             "Requests that wait for a place at a target, where it has a limit. Of the first 1,000 targets.";
         TargetFirstToken = Gauge, "millstream_target_first_token_seconds", [Upstream, TargetKey, TargetModel],
             "Moving average of a target's time to first token, where it is known. Of the first 1,000 targets.";
+        CredentialsExpiry = Gauge, "millstream_credentials_expiry_timestamp_seconds", [Upstream],
+            "When the present credentials for an upstream expire, in seconds since the Unix epoch.";
+        CredentialsRefreshes = Counter, "millstream_credentials_refreshes_total", [Upstream, RefreshOutcome],
+            "Refreshes of the credentials for an upstream, by how they ended.";
         LogLinesDropped = Counter, "millstream_log_lines_dropped_total", [],
             "Log lines dropped because standard error did not take them in time.";
         ProcessCpu = Counter, "process_cpu_seconds_total", [],

@@ -7,6 +7,7 @@ pub mod access;
 pub mod health;
 pub mod log;
 mod collect;
+mod credentials;
 mod decisions;
 mod labels;
 mod metrics;
@@ -27,6 +28,8 @@ use prometheus::{Registry, TextEncoder};
 use crate::config::Config;
 
 use self::collect::Scrape;
+use self::credentials::Credentials;
+pub use self::credentials::RefreshOutcome;
 pub use self::decisions::{
     AttemptOutcome, CancelDrainOutcome, ContinuationOutcome, HedgeDecision, QueueClass, QueueOutcome,
     RetryDecision,
@@ -151,6 +154,8 @@ struct Shared {
     reactor: OnceLock<[&'static str; 2]>,
     /// Who knows the targets; once they exist.
     targets: OnceLock<Arc<dyn Targets>>,
+    /// By upstream.
+    credentials: Box<[Credentials]>,
 }
 
 impl Telemetry {
@@ -169,6 +174,7 @@ impl Telemetry {
     fn with_names(names: Names, workers: usize) -> Arc<Self> {
         let layout = Arc::new(Layout::new(names.upstreams.len()));
         let shared = Arc::new(Shared {
+            credentials: names.upstreams.iter().map(|_| Credentials::default()).collect(),
             names,
             shards: (0..workers).map(|_| Arc::new(Shard::new(Arc::clone(&layout)))).collect(),
             layout,

@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, Uri, Version};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Cause;
-use crate::config;
+use crate::config::{self, UpstreamKind};
 
 /// A request as the caller sees it. Kept by the caller, so that it can be sent again elsewhere.
 pub struct Request {
@@ -21,10 +21,12 @@ pub struct Request {
     pub method: Method,
     /// Below the upstream's base path, such as `/chat/completions?x=1`.
     pub path_and_query: Rc<str>,
-    /// End-to-end headers. `host`, `content-length`, `authorization` and hop-by-hop ones are the pool's
-    /// business and skipped here, so that a client's key never leaves by accident.
+    /// End-to-end headers. `host`, `content-length`, hop-by-hop ones and those that credentials stand in are the
+    /// pool's business and skipped here, so that a client's key never leaves by accident.
     /// Shared by the attempts of one call.
     pub headers: Rc<HeaderMap>,
+    /// What shows who we are, where that is not a key of the upstream's, which is then left out.
+    pub credentials: Vec<(HeaderName, HeaderValue)>,
     /// The whole body; whoever received it has bounded it. Cheap to clone.
     pub body: Bytes,
 }
@@ -44,9 +46,11 @@ pub(super) struct Origin {
     scheme: Scheme,
     authority: Authority,
     /// Marked sensitive: never printed, and never indexed by HPACK.
-    authorization: Option<HeaderValue>,
+    key: Option<(HeaderName, HeaderValue)>,
     /// HTTP/1.1: what stands between the target and the request's own fields. Holds the key.
     preamble: Vec<u8>,
+    /// How much of it is without the key.
+    keyless: usize,
     base_path: String,
 }
 
@@ -71,32 +75,25 @@ impl Origin {
 
     fn new(upstream: &config::Upstream, key: Option<&SecretString>) -> Self {
         let base = &upstream.base;
-        let name = match base.host.as_str() {
-            // A Unix socket has no name, but HTTP/1.1 wants one.
-            "" => "localhost".to_owned(),
-            literal if literal.contains(':') => format!("[{literal}]"),
-            name => name.to_owned(),
-        };
-        let usual_port = if base.tls { 443 } else { 80 };
-        let authority =
-            if base.unix.is_some() || base.port == usual_port { name } else { format!("{name}:{}", base.port) };
-        let authorization = key.map(|key| {
-            let value = format!("Bearer {}", key.expose_secret());
+        let authority = base.authority();
+        let key = key.map(|key| {
+            let (name, scheme) = key_header(upstream.kind);
+            let value = format!("{scheme}{}", key.expose_secret());
             let mut value = HeaderValue::try_from(value).expect("a checked key");
             value.set_sensitive(true);
-            value
+            (name, value)
         });
         let mut preamble = format!(" HTTP/1.1\r\nhost: {authority}\r\n").into_bytes();
-        if let Some(value) = &authorization {
-            preamble.extend_from_slice(b"authorization: ");
-            preamble.extend_from_slice(value.as_bytes());
-            preamble.extend_from_slice(b"\r\n");
+        let keyless = preamble.len();
+        if let Some((name, value)) = &key {
+            write_field(&mut preamble, name, value);
         }
         Self {
             scheme: if base.tls { Scheme::HTTPS } else { Scheme::HTTP },
             preamble,
+            keyless,
             authority: Authority::try_from(authority).expect("a checked host"),
-            authorization,
+            key,
             base_path: base.path.clone(),
         }
     }
@@ -119,16 +116,17 @@ impl Origin {
         if head.get(start) != Some(&b'/') {
             head.insert(start, b'/');
         }
-        head.extend_from_slice(&self.preamble);
+        let keyed = if request.credentials.is_empty() { self.preamble.len() } else { self.keyless };
+        head.extend_from_slice(&self.preamble[..keyed]);
+        for (name, value) in &request.credentials {
+            write_field(head, name, value);
+        }
         if has_length(request) {
             write!(head, "content-length: {}\r\n", request.body.len()).expect("a vector takes everything");
         }
         for (name, value) in request.headers.iter() {
             if !OURS.contains(name) {
-                head.extend_from_slice(name.as_str().as_bytes());
-                head.extend_from_slice(b": ");
-                head.extend_from_slice(value.as_bytes());
-                head.extend_from_slice(b"\r\n");
+                write_field(head, name, value);
             }
         }
         head.extend_from_slice(b"\r\n");
@@ -156,9 +154,10 @@ impl Origin {
     }
 
     fn headers(&self, request: &Request) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(request.headers.len() + 2);
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
+        let mut headers = HeaderMap::with_capacity(request.headers.len() + request.credentials.len() + 2);
+        let key = self.key.as_ref().filter(|_| request.credentials.is_empty());
+        for (name, value) in key.into_iter().chain(&request.credentials) {
+            headers.insert(name.clone(), value.clone());
         }
         if has_length(request) {
             headers.insert(CONTENT_LENGTH, request.body.len().into());
@@ -177,5 +176,120 @@ fn has_length(request: &Request) -> bool {
     matches!(request.method, Method::POST | Method::PUT | Method::PATCH) || !request.body.is_empty()
 }
 
-/// Headers that the pool sets, or that concern the client's connection alone.
-const OURS: [HeaderName; 7] = [HOST, CONTENT_LENGTH, AUTHORIZATION, CONNECTION, TRANSFER_ENCODING, TE, UPGRADE];
+fn write_field(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    head.extend_from_slice(name.as_str().as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value.as_bytes());
+    head.extend_from_slice(b"\r\n");
+}
+
+/// The header in which an upstream of this kind is sent its key, and what stands before it there.
+fn key_header(kind: UpstreamKind) -> (HeaderName, &'static str) {
+    match kind {
+        UpstreamKind::Anthropic => (X_API_KEY, ""),
+        UpstreamKind::Gemini | UpstreamKind::Vertex => (X_GOOG_API_KEY, ""),
+        UpstreamKind::Azure => (API_KEY, ""),
+        UpstreamKind::OpenAi
+        | UpstreamKind::Bedrock
+        | UpstreamKind::Cohere
+        | UpstreamKind::Ollama
+        | UpstreamKind::Demo => (AUTHORIZATION, "Bearer "),
+    }
+}
+
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
+/// Headers that the pool sets, that concern the client's connection alone, or that say who somebody is.
+static OURS: [HeaderName; 14] = [
+    HOST,
+    CONTENT_LENGTH,
+    AUTHORIZATION,
+    CONNECTION,
+    TRANSFER_ENCODING,
+    TE,
+    UPGRADE,
+    API_KEY,
+    X_API_KEY,
+    X_GOOG_API_KEY,
+    HeaderName::from_static("x-amz-date"),
+    HeaderName::from_static("x-amz-security-token"),
+    HeaderName::from_static("x-amz-content-sha256"),
+    HeaderName::from_static("x-goog-user-project"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(kind: UpstreamKind) -> Origin {
+        let text = "[[upstreams]]\nname = \"u\"\nbase_url = \"http://h/v1\"\nkey_env = \"KEY\"";
+        let mut config = config::parse(text, "config.toml", &config::Env::of([("KEY", "canary")])).expect("fine");
+        config.upstreams[0].kind = kind;
+        Origin::of(&config.upstreams[0]).into_vec().remove(0)
+    }
+
+    fn request(credentials: Vec<(HeaderName, HeaderValue)>) -> Request {
+        let names =
+            ["authorization", "api-key", "x-api-key", "x-goog-api-key", "x-amz-date", "x-goog-user-project"];
+        let headers = names.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("the-client's")));
+        let headers =
+            headers.into_iter().chain([(HeaderName::from_static("x-own"), HeaderValue::from_static("1"))]);
+        Request {
+            method: Method::POST,
+            path_and_query: "/chat".into(),
+            headers: Rc::new(headers.collect()),
+            credentials,
+            body: Bytes::new(),
+        }
+    }
+
+    /// The fields beside `host`, `content-length` and the client's own, in HTTP/1.1 and in HTTP/2.
+    fn shown(origin: &Origin, request: &Request) -> Vec<String> {
+        let mut head = Vec::new();
+        origin.http1(request, &mut head);
+        let head = String::from_utf8(head).expect("ASCII");
+        let is_ours = |line: &&str| !["host", "content-length", "x-own"].iter().any(|name| line.starts_with(name));
+        let lines = head.lines().skip(1).filter(|line| !line.is_empty()).filter(is_ours);
+        let first: Vec<String> = lines.map(str::to_owned).collect();
+        let head = origin.http2(request).expect("a target");
+        let line = |(name, value): (&HeaderName, &HeaderValue)| {
+            assert!(value.is_sensitive() || ["content-length", "x-own"].contains(&name.as_str()), "{name}");
+            format!("{name}: {}", value.to_str().expect("ASCII"))
+        };
+        let lines: Vec<String> = head.headers().iter().map(line).collect();
+        let second: Vec<&str> = lines.iter().map(String::as_str).filter(is_ours).collect();
+        assert_eq!(first, second);
+        assert!(head.headers().contains_key("x-own"));
+        first
+    }
+
+    #[test]
+    fn a_key_stands_in_the_header_of_its_kind_and_a_clients_nowhere() {
+        for (kind, expected) in [
+            (UpstreamKind::OpenAi, "authorization: Bearer canary"),
+            (UpstreamKind::Azure, "api-key: canary"),
+            (UpstreamKind::Anthropic, "x-api-key: canary"),
+            (UpstreamKind::Gemini, "x-goog-api-key: canary"),
+            (UpstreamKind::Vertex, "x-goog-api-key: canary"),
+            (UpstreamKind::Bedrock, "authorization: Bearer canary"),
+            (UpstreamKind::Cohere, "authorization: Bearer canary"),
+        ] {
+            let origin = origin(kind);
+            assert_eq!(shown(&origin, &request(Vec::new())), [expected], "{kind:?}");
+            assert!(!format!("{origin:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn other_credentials_take_the_place_of_the_key() {
+        let mut token = HeaderValue::from_static("Bearer token-canary");
+        token.set_sensitive(true);
+        let request = request(vec![(AUTHORIZATION, token)]);
+        assert!(!format!("{request:?}").contains("canary"));
+        for kind in [UpstreamKind::OpenAi, UpstreamKind::Azure, UpstreamKind::Vertex] {
+            assert_eq!(shown(&origin(kind), &request), ["authorization: Bearer token-canary"], "{kind:?}");
+        }
+    }
+}

@@ -95,6 +95,7 @@ fn request() -> Request {
         method: Method::POST,
         path_and_query: "/chat/completions?x=1".into(),
         headers: Rc::new(HeaderMap::new()),
+        credentials: Vec::new(),
         body: Bytes::from_static(b"{}"),
     }
 }
