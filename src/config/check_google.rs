@@ -7,7 +7,7 @@ use std::path::Path;
 use secrecy::SecretString;
 use serde_json::Value as Json;
 
-use super::check_identity::{Found, is_keyed, variable, word};
+use super::check_identity::{Found, is_keyed, is_safe, variable, word};
 use super::raw::Table;
 use super::{GoogleIdentity, Identity, UpstreamKey};
 
@@ -129,11 +129,6 @@ fn of_file(path: &Path) -> Result<(GoogleIdentity, Option<String>), String> {
         }
         _ => Err(format!("{shown} is neither of type service_account nor of type authorized_user")),
     }
-}
-
-/// Whether a secret may be sent there: over TLS, or to this machine.
-fn is_safe(url: &str) -> bool {
-    url.starts_with("https://") || url.starts_with("http://127.0.0.1:") || url.starts_with("http://localhost:")
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {

@@ -83,6 +83,11 @@ pub(super) fn word(table: &mut Table<'_>, key: &'static str, allowed: &str, exam
     None
 }
 
+/// Whether a secret may be sent there: over TLS, or to this machine.
+pub(super) fn is_safe(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://127.0.0.1:") || url.starts_with("http://localhost:")
+}
+
 // ---------------------------------------------------------------------------------------------- Amazon
 
 fn bedrock(table: &mut Table<'_>, keys: &[UpstreamKey]) -> Found {
@@ -192,6 +197,11 @@ fn entra_source(
 ) -> Option<EntraSource> {
     let tenant = tenant.or_else(|| variable(table, "AZURE_TENANT_ID"));
     let authority = variable(table, "AZURE_AUTHORITY_HOST").unwrap_or_else(|| AZURE_AUTHORITY.to_owned());
+    if !is_safe(&authority) {
+        let remedy = "set it to such as https://login.microsoftonline.com".to_owned();
+        table.refuse_at("entra", "AZURE_AUTHORITY_HOST is not https://".to_owned(), remedy);
+        return None;
+    }
     let token_url = |tenant: &str| format!("{}/{tenant}/oauth2/v2.0/token", authority.trim_end_matches('/'));
     if let Some(secret) = secret {
         let Some((tenant, client_id)) = tenant.as_ref().zip(client_id) else {

@@ -126,6 +126,15 @@ fn azure_is_entered_in_four_ways() {
 }
 
 #[test]
+fn a_secret_is_not_sent_in_the_clear() {
+    let text = "kind = \"azure\"\nbase_url = \"https://a.example\"\nentra = true";
+    let problems = parse_with(text, [("AZURE_AUTHORITY_HOST", "http://login.example")]).expect_err("no TLS");
+    let expected = "config.toml:5:9: upstreams[0].entra: AZURE_AUTHORITY_HOST is not https://; \
+        set it to such as https://login.microsoftonline.com";
+    assert_eq!(problems, [expected]);
+}
+
+#[test]
 fn mistakes_are_told_with_their_remedies() {
     let bedrock = "kind = \"bedrock\"\nregion = \"us-east-1\"";
     let azure = "kind = \"azure\"\nbase_url = \"https://a.example\"";

@@ -21,6 +21,11 @@ use super::access;
 /// Lines that may wait for the writer; about 1 MiB of usual ones.
 const LINES_MAX: usize = 4096;
 
+/// At their finest, Amazon's crates tell requests and answers whole: prompts, and keys that were just fetched. What matters
+/// of them is in our own lines.
+const QUIET: [&str; 5] =
+    ["aws_=warn", "aws_config=warn", "aws_sigv4=off", "aws_smithy_runtime=warn", "aws_smithy_runtime_api=warn"];
+
 /// Bytes that are written at once, unless a single line is longer.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
@@ -90,7 +95,10 @@ impl Drop for Flush {
 }
 
 fn filter(config: &Log) -> Result<EnvFilter, ParseError> {
-    let filter = EnvFilter::try_new(&config.filter)?;
+    let mut filter = EnvFilter::try_new(&config.filter)?;
+    for quiet in QUIET {
+        filter = filter.add_directive(quiet.parse()?);
+    }
     if config.access {
         return Ok(filter);
     }

@@ -18,6 +18,7 @@ mod chat;
 mod choice;
 mod continuation;
 mod dialects;
+mod credentials;
 mod disconnect;
 mod drain;
 mod faults;
