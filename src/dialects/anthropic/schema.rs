@@ -21,12 +21,18 @@ const ONLY_WORDS: [&str; 14] = [
 ];
 
 /// Formats of strings that it knows.
-const FORMATS: [&str; 9] = ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6"];
+const FORMATS: [&str; 10] =
+    ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
-/// `schema` in that subset; `None` if it has no place there: objects with members that it does not name, or a schema that
-/// contains itself.
+/// `schema` in that subset; `None` if it has no place there: objects with members that it does not name, values of any
+/// type, or a schema that contains itself.
 pub(super) fn strict(schema: &Value) -> Option<Value> {
     let Value::Object(schema) = schema else { return None };
+    // What may be anything can't be held to.
+    let says = ["type", "enum", "const", "$ref", "anyOf", "allOf", "oneOf", "properties"];
+    if !says.iter().any(|name| schema.contains_key(*name)) {
+        return None;
+    }
     let mut strict = Map::new();
     let mut words = Vec::new();
     for (name, value) in schema {
@@ -40,7 +46,7 @@ pub(super) fn strict(schema: &Value) -> Option<Value> {
                 words.push(format!("{name}: {value}"));
                 continue;
             }
-            "format" if !value.as_str().is_some_and(|format| FORMATS.contains(&format) || format == "uuid") => {
+            "format" if !value.as_str().is_some_and(|format| FORMATS.contains(&format)) => {
                 words.push(format!("{name}: {value}"));
                 continue;
             }
@@ -144,6 +150,7 @@ mod tests {
             json!({"type": "object", "additionalProperties": {"type": "string"}}),
             json!({"type": "object", "properties": {"a": {"type": "object", "additionalProperties": true}}}),
             json!({"type": "array", "items": {"$ref": "#"}}),
+            json!({"type": "object", "properties": {"a": {"description": "anything"}}}),
             json!(true),
         ] {
             assert_eq!(strict(&schema), None, "{schema}");
