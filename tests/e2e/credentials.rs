@@ -29,7 +29,7 @@ fn a_token_comes_in_the_background_and_nobody_waits_for_it() {
     assert_eq!(answer.0.status(), 503, "{answer:?}");
     assert!(upstream.is_unasked());
 
-    assert!(asked.head.text().starts_with("GET /computeMetadata/v1/instance/service-accounts/default/token?"));
+    assert!(asked.head.first.starts_with("GET /computeMetadata/v1/instance/service-accounts/default/token?"));
     asked.answer(200, &[], b"{\"access_token\": \"token-canary\", \"expires_in\": 3600}");
     gateway.until("refreshed", |gateway| {
         gateway.sum("millstream_credentials_refreshes_total", &["outcome=\"refreshed\""]) == 1.0
