@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Address, Config, Server, UpstreamKind, WantedReactor};
@@ -77,9 +77,7 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
     let admin_url =
         admin.as_ref().map(|admin| admin.local_addr().map(|bound| format!("http://{bound}"))).transpose()?;
 
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let mut keeper = Keeper::new(&config.upstreams, &snapshot.credentials, &telemetry)?;
-    runtime.block_on(keeper.start());
+    let (runtime, keeper) = start_keeper(&snapshot, &telemetry)?;
 
     let loads = Loads::new(workers);
     let (phase, phases) = watch::channel(Phase::Serve);
@@ -153,6 +151,14 @@ fn start_over<T>(
         }
         started => Ok((choice, started?)),
     }
+}
+
+/// Fetches the first credentials, or tries to, on the runtime of this thread.
+fn start_keeper(snapshot: &Snapshot, telemetry: &Arc<Telemetry>) -> anyhow::Result<(Runtime, Keeper)> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut keeper = Keeper::new(&snapshot.config.upstreams, &snapshot.credentials, telemetry)?;
+    runtime.block_on(keeper.start());
+    Ok((runtime, keeper))
 }
 
 /// What the admin listener serves, where there is one.

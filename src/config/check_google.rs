@@ -76,7 +76,7 @@ fn of_environment(table: &Table<'_>) -> Option<(GoogleIdentity, Option<String>)>
     let folder = variable(table, "CLOUDSDK_CONFIG")
         .or_else(|| variable(table, "HOME").map(|home| format!("{home}/.config/gcloud")));
     let usual = folder.map(|folder| format!("{folder}/application_default_credentials.json"));
-    if let Some(path) = named.clone().or(usual.filter(|path| Path::new(path).is_file())) {
+    if let Some(path) = named.or_else(|| usual.filter(|path| Path::new(path).is_file())) {
         return of_file(Path::new(&path))
             .map_err(|what| {
                 let remedy = "write credentials_file, or set GOOGLE_APPLICATION_CREDENTIALS to a file".to_owned();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use super::tests::refuse;
 use super::*;
@@ -60,7 +60,7 @@ fn a_fixed_key_comes_from_variables() {
         panic!("{:?}", upstream.identity);
     };
     let token = session_token.expect("a token");
-    assert_eq!([&id, &secret, &token].map(|secret| secret.expose_secret()), ["canary1", "canary2", "canary3"]);
+    assert_eq!([&id, &secret, &token].map(ExposeSecret::expose_secret), ["canary1", "canary2", "canary3"]);
 }
 
 #[test]

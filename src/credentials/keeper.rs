@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::http::Client;
 use super::pace;
 use super::source::Source;
-use super::store::Store;
+use super::store::{Slot, Store};
 use crate::config;
 use crate::reactor::tls::TlsError;
 use crate::telemetry::Telemetry;
@@ -73,7 +73,7 @@ impl Keeper {
     pub async fn start(&mut self) {
         let all_tried = poll_fn(|cx| {
             self.poll(cx);
-            let was_tried = |id: &UpstreamId| self.store.slot(*id).is_none_or(|slot| slot.was_tried());
+            let was_tried = |id: &UpstreamId| self.store.slot(*id).is_none_or(Slot::was_tried);
             if self.upstreams.iter().all(was_tried) { Poll::Ready(()) } else { Poll::Pending }
         });
         if timeout(START_TIMEOUT, all_tried).await.is_err() {

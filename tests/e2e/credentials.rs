@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::client::{Client, Reader};
+use crate::support::client::Client;
 use crate::support::setup::Setup;
 use crate::support::upstream::{Http, Upstream};
 

@@ -5,6 +5,7 @@ mod signatures;
 mod sources;
 
 use std::io::Write as _;
+use std::pin::Pin;
 use std::time::SystemTime;
 
 use http::HeaderValue;
@@ -47,8 +48,13 @@ impl Server {
     }
 
     /// Serves beside `asking`; the requests, and what came of it.
-    async fn beside<T>(&self, answers: &[(&str, &str)], asking: impl Future<Output = T>) -> (Vec<String>, T) {
-        tokio::join!(self.serve(answers), asking)
+    fn beside<'a, T: 'a>(
+        &'a self,
+        answers: &'a [(&'a str, &'a str)],
+        asking: impl Future<Output = T> + 'a,
+    ) -> Pin<Box<dyn Future<Output = (Vec<String>, T)> + 'a>> {
+        let asking = Box::pin(asking);
+        Box::pin(async { tokio::join!(self.serve(answers), asking) })
     }
 
     async fn serve(&self, answers: &[(&str, &str)]) -> Vec<String> {

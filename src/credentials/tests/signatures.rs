@@ -33,10 +33,11 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
 
 /// What the signature of a request with these headers must be.
 fn expected(method: &str, canonical_path: &str, query: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
     let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
     let body = hex(&Sha256::digest(body));
-    let canonical = format!("{method}\n{canonical_path}\n{query}\n{lines}\n{}\n{body}", names.join(";"));
+    let canonical =
+        format!("{method}\n{canonical_path}\n{query}\n{}\n{}\n{body}", lines.concat(), names.join(";"));
     let digest = hex(&Sha256::digest(canonical.as_bytes()));
     let to_sign = format!("AWS4-HMAC-SHA256\n20231114T221320Z\n20231114/us-east-1/bedrock/aws4_request\n{digest}");
     let key = ["20231114", "us-east-1", "bedrock", "aws4_request"]
