@@ -21,7 +21,8 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, Malformed> {
     for (at, item) in list(&response, "output").iter().enumerate() {
         parts.extend(item_parts(item, &call_id(item, &id, at)));
     }
-    let finish = Some(finish(&response, Told::of(&parts)));
+    let calls = parts.iter().any(|part| matches!(part.content, Content::ToolCall(_)));
+    let finish = Some(finish(&response, calls));
     let choice = Choice { index: 0, parts, finish, logprobs: logprobs(&response) };
     Ok(Answer { id, model, created, choices: vec![choice], usage: usage(&response), service_tier, fingerprint })
 }
@@ -58,32 +59,15 @@ pub(super) fn usage(response: &Value) -> Option<Usage> {
     })
 }
 
-/// Which kinds of pieces have been seen that decide why an answer ends.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    pub(super) calls: bool,
-    pub(super) refuses: bool,
-}
-
-impl Told {
-    fn of(parts: &[Part]) -> Self {
-        let any = |is: fn(&Content) -> bool| parts.iter().any(|part| is(&part.content));
-        Self {
-            calls: any(|content| matches!(content, Content::ToolCall(_))),
-            refuses: any(|content| matches!(content, Content::Refusal(_))),
-        }
-    }
-}
-
-/// Why a response ends.
-pub(super) fn finish(response: &Value, told: Told) -> Finish {
+/// Why a response, which may have calls in it, ends.
+pub(super) fn finish(response: &Value, calls: bool) -> Finish {
     let details = response.get("incomplete_details").unwrap_or(&Value::Null);
     match (text(response, "status"), text(details, "reason")) {
         (_, Some("max_output_tokens" | "max_tokens")) => Finish::Length,
         (_, Some("content_filter")) => Finish::ContentFilter,
         (Some("incomplete"), reason) => Finish::Other(reason.unwrap_or("incomplete").to_owned()),
-        _ if told.calls => Finish::ToolCalls,
-        _ if told.refuses => Finish::Refusal,
+        _ if calls => Finish::ToolCalls,
+        // A refusal in words is complete, as it is in the chat's form.
         _ => Finish::Stop,
     }
 }

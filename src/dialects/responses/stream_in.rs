@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::answer_in::{self, Told};
+use super::answer_in;
 use super::members::{list, some_text, text, whole};
 use super::slot::{Kind, Slot};
 use super::{annotation, error, thought};
@@ -23,7 +23,6 @@ pub(super) struct Responses {
     /// By `output_index`.
     slots: BTreeMap<u64, Slot>,
     calls: u32,
-    told: Told,
     /// The piece that was last said: kind, item and place in it.
     last: Option<(Kind, u64, u64)>,
 }
@@ -140,7 +139,6 @@ impl Responses {
         let call = self.calls;
         self.calls += 1;
         self.slots.entry(at).or_default().call = Some(call);
-        self.told.calls = true;
         self.last = None;
         events.push(Event::delta(Delta::ToolCall { call, id, name, signature: None }));
     }
@@ -159,10 +157,7 @@ impl Responses {
         let is_new = self.last.replace(place) != Some(place);
         let delta = match kind {
             Kind::Text => Delta::Text(text.to_owned()),
-            Kind::Refusal => {
-                self.told.refuses = true;
-                Delta::Refusal(text.to_owned())
-            }
+            Kind::Refusal => Delta::Refusal(text.to_owned()),
             Kind::Thought | Kind::Summary if is_new && !is_first_of_thought => {
                 Delta::Reasoning(format!("\n\n{text}"))
             }
@@ -278,7 +273,7 @@ impl Responses {
             let at = named.map_or(position, |(at, _)| *at);
             self.item(at, item, events);
         }
-        let finish = answer_in::finish(response, self.told);
+        let finish = answer_in::finish(response, self.calls > 0);
         events.push(Event::Finish { choice: 0, finish });
         events.extend(answer_in::usage(response).map(Event::Usage));
         events.push(Event::End);

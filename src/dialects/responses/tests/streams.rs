@@ -44,7 +44,7 @@ fn every_stream_says_what_the_whole_answer_says() {
             golden!("call-plain"),
             "thought()* call(call_1 weather {\"town\":\"Bern\"}) | ToolCalls",
         ),
-        (golden!("refusal-stream"), golden!("refusal-plain"), "refusal(I can't help with that.) | Refusal"),
+        (golden!("refusal-stream"), golden!("refusal-plain"), "refusal(I can't help with that.) | Stop"),
         (golden!("length-stream"), golden!("length-plain"), "text(Once upon)[0] | Length"),
         (
             golden!("own-tools-stream"),
