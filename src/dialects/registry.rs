@@ -3,7 +3,7 @@
 use super::conversation::{Embeddings, EmbeddingsRequest, Request};
 use super::front::{Front, Place, Refusal};
 use super::provider::Provider;
-use super::{bedrock, chat, cohere, completions, embeddings, gemini, ollama, responses};
+use super::{anthropic, bedrock, chat, cohere, completions, embeddings, gemini, ollama, responses};
 use crate::api::endpoint::Endpoint;
 use crate::config::{OpenAiApi, Upstream, UpstreamKind};
 
@@ -32,6 +32,7 @@ pub fn front(endpoint: Endpoint) -> Option<&'static dyn Front> {
         Endpoint::ChatCompletions | Endpoint::Embeddings => &chat::FRONT,
         Endpoint::Completions => &completions::FRONT,
         Endpoint::Responses => &responses::FRONT,
+        Endpoint::Messages | Endpoint::CountTokens => &anthropic::FRONT,
         Endpoint::GenerateContent
         | Endpoint::StreamGenerateContent
         | Endpoint::GeminiCountTokens
@@ -46,6 +47,11 @@ pub fn front(endpoint: Endpoint) -> Option<&'static dyn Front> {
 pub fn embed_front(endpoint: Endpoint) -> Option<EmbedFront> {
     Some(match endpoint {
         Endpoint::Embeddings => EmbedFront { read: embeddings::read, write: embeddings::write },
+        Endpoint::GeminiEmbed => EmbedFront {
+            read: |body, place| gemini::FRONT.read_embed(body, place),
+            // Who asks for one gets one, in a form of its own.
+            write: |vectors, asked| gemini::FRONT.write_embed(vectors, asked.is_batch),
+        },
         Endpoint::OllamaEmbed => EmbedFront {
             read: |body, _| ollama::read_embed(body),
             write: |vectors, asked| ollama::write_embed(vectors, &asked.model),
@@ -57,23 +63,29 @@ pub fn embed_front(endpoint: Endpoint) -> Option<EmbedFront> {
 /// How tokens are counted at `endpoint`.
 pub fn count_front(endpoint: Endpoint) -> Option<CountFront> {
     Some(match endpoint {
+        Endpoint::CountTokens => {
+            CountFront { read: |body, _| anthropic::read_count(body), write: anthropic::write_count }
+        }
+        Endpoint::GeminiCountTokens => CountFront {
+            read: |body, place| gemini::FRONT.read_count(body, place),
+            write: |tokens| gemini::FRONT.write_count(tokens),
+        },
         _ => return None,
     })
 }
 
 /// The dialect in which `upstream` is asked for a `model` of its own.
-pub fn provider(upstream: &Upstream, model: &str) -> Option<&'static dyn Provider> {
-    Some(match upstream.kind {
+pub fn provider(upstream: &Upstream, model: &str) -> &'static dyn Provider {
+    match upstream.kind {
         UpstreamKind::OpenAi | UpstreamKind::Azure if upstream.api == OpenAiApi::Responses => &responses::PROVIDER,
         UpstreamKind::Azure => &chat::OPENAI,
-        UpstreamKind::OpenAi if upstream.preset == Some("openai") => &chat::OPENAI,
-        UpstreamKind::OpenAi | UpstreamKind::Demo => &chat::COMPATIBLE,
+        UpstreamKind::OpenAi | UpstreamKind::Demo => chat::provider(upstream.preset),
         UpstreamKind::Gemini => &gemini::PROVIDER,
-        UpstreamKind::Vertex if model.contains("claude") => return None,
+        UpstreamKind::Vertex if model.contains("claude") => &anthropic::VERTEX_PROVIDER,
         UpstreamKind::Vertex => &gemini::VERTEX,
         UpstreamKind::Bedrock => &bedrock::PROVIDER,
         UpstreamKind::Cohere => &cohere::PROVIDER,
         UpstreamKind::Ollama => &ollama::PROVIDER,
-        UpstreamKind::Anthropic => return None,
-    })
+        UpstreamKind::Anthropic => &anthropic::PROVIDER,
+    }
 }

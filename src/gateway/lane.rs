@@ -120,7 +120,7 @@ impl Way<'_> {
             );
             Error::new(Kind::BadRequest, detail)
         };
-        let provider = dialects::provider(self.upstream(), self.model()).ok_or_else(unserved)?;
+        let provider = dialects::provider(self.upstream(), self.model());
         let front = dialects::front(self.call.endpoint).ok_or_else(unserved)?;
         let unique = format!("{:016x}{:016x}", self.worker.random(), self.worker.random());
         let target = dialects::Target { model: self.model(), unique: &unique };

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::call::Call;
 use crate::api::dialect::Dialect;
 use crate::api::endpoint::Endpoint;
+use crate::dialects::anthropic;
 use crate::config::{OpenAiApi, Upstream, UpstreamKind};
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -39,7 +40,9 @@ pub(super) fn form(upstream: &Upstream, call: &Call, model: &str) -> Option<Nati
         }
         UpstreamKind::Azure if dialect == Dialect::OpenAi => has(upstream, call.endpoint)
             .then(|| Native::at(azure_path(upstream, model, &call.path_and_query).into())),
-        UpstreamKind::Anthropic if dialect == Dialect::Anthropic => Some(as_it_is()),
+        UpstreamKind::Anthropic if dialect == Dialect::Anthropic => {
+            Some(Native { path: call.path_for(Some(model)), edit: own_thoughts })
+        }
         UpstreamKind::Gemini if dialect == Dialect::Gemini => Some(as_it_is()),
         UpstreamKind::Vertex => vertex(call, model),
         UpstreamKind::Cohere if call.endpoint == E::Rerank => Some(as_it_is()),
@@ -70,9 +73,12 @@ pub(super) fn is_claude(model: &str) -> bool {
 fn vertex(call: &Call, model: &str) -> Option<Native> {
     match call.endpoint {
         Endpoint::Messages if is_claude(model) => {
-            let verb = if call.streams() { "streamRawPredict" } else { "rawPredict" };
-            let path = format!("/publishers/anthropic/models/{}:{verb}", segment(model));
-            Some(Native { path: path.into(), edit: |body| body })
+            let path = anthropic::vertex_target(model, call.streams()).into();
+            let edit = |body| {
+                let body = own_thoughts(body);
+                anthropic::vertex_body(&body).map_or(body, Bytes::from)
+            };
+            Some(Native { path, edit })
         }
         Endpoint::GenerateContent | Endpoint::StreamGenerateContent | Endpoint::GeminiCountTokens
             if !is_claude(model) =>
@@ -80,6 +86,15 @@ fn vertex(call: &Call, model: &str) -> Option<Native> {
             Some(Native::at(format!("/publishers/google{}", call.path_for(Some(model))).into()))
         }
         _ => None,
+    }
+}
+
+/// A body without what other providers have thought in a conversation that went on with them.
+fn own_thoughts(body: Bytes) -> Bytes {
+    match anthropic::own_thoughts(&body) {
+        Ok(Some(own)) => own.into(),
+        // What is no JSON is the upstream's to refuse.
+        Ok(None) | Err(_) => body,
     }
 }
 

@@ -13,6 +13,8 @@ pub struct EmbeddingsRequest {
     pub dimensions: Option<u64>,
     /// Whether the client wants vectors as base64 of little-endian 32-bit floats (`encoding_format`).
     pub base64: bool,
+    /// Whether the client's dialect wants them as a list even if it is one, where it tells the two apart.
+    pub is_batch: bool,
     /// What they are for, in the client's word: `query`, `document`, ...
     pub task: Option<String>,
     /// See [`super::Request`].

@@ -17,6 +17,7 @@ pub(super) fn read(body: &[u8], place: &Place<'_>) -> Result<EmbeddingsRequest, 
     let body = parse(body)?;
     let mut request = EmbeddingsRequest { model: model(&body, place)?, ..EmbeddingsRequest::default() };
     if get(&body, "requests").is_some() {
+        request.is_batch = true;
         several(list(&body, "requests"), &mut request)?;
     } else {
         one("", &body, &mut request)?;

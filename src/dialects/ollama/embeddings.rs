@@ -35,7 +35,7 @@ pub fn read_embed(body: &[u8]) -> Result<EmbeddingsRequest, Refusal> {
     let mut wishes = Wishes::default();
     options::read(&mut body, &mut wishes)?;
     body.leave(&mut wishes);
-    Ok(EmbeddingsRequest { model, inputs, dimensions, base64: false, task: None, wishes })
+    Ok(EmbeddingsRequest { model, inputs, dimensions, wishes, ..EmbeddingsRequest::default() })
 }
 
 fn input((at, text): (usize, Value)) -> Result<EmbeddingInput, Refusal> {
