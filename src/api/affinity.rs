@@ -31,19 +31,21 @@ pub fn of_user(body: &[u8]) -> Option<u64> {
     (!key.is_empty()).then(|| of_bytes(key.as_bytes()))
 }
 
-/// By how the body's `messages`, `input` or `prompt` begin.
+/// By how the body's `messages`, `contents` (Gemini's), `input` or `prompt` begin.
 pub fn of_prompt(body: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
     struct Request<'a> {
         #[serde(borrow)]
         messages: Option<&'a RawValue>,
         #[serde(borrow)]
+        contents: Option<&'a RawValue>,
+        #[serde(borrow)]
         input: Option<&'a RawValue>,
         #[serde(borrow)]
         prompt: Option<&'a RawValue>,
     }
     let request: Request<'_> = serde_json::from_slice(body).ok()?;
-    let text = request.messages.or(request.input).or(request.prompt)?.get().as_bytes();
+    let text = request.messages.or(request.contents).or(request.input).or(request.prompt)?.get().as_bytes();
     Some(of_bytes(&text[..text.len().min(PROMPT_BYTES)]))
 }
 
@@ -73,6 +75,7 @@ mod tests {
         assert_eq!(chat(&long, "one"), chat(&long, "two"));
         assert_ne!(chat("short", "one"), chat("short", "two"));
         assert_eq!(of_prompt(br#"{"prompt":"x"}"#), of_prompt(br#"{"input":"x","model":"m"}"#));
+        assert_eq!(of_prompt(br#"{"prompt":"x"}"#), of_prompt(br#"{"contents":"x"}"#));
         assert_eq!(of_prompt(br#"{"model":"m"}"#), None);
     }
 }

@@ -56,14 +56,13 @@ pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdic
 fn of_status(status: u16, words: &Words, after: Option<Duration>) -> Verdict {
     match status {
         400 if words.refuse_the_key() => Verdict::KeyRefused,
-        400 if words.say_spent() => Verdict::Spent(after),
+        400 | 429 if words.say_spent() => Verdict::Spent(after),
         400 | 413 | 422 => words.about_the_request().unwrap_or(Verdict::Client),
         401 => Verdict::KeyRefused,
         402 => Verdict::Spent(after),
         403 => {
             words.about_the_request().filter(|verdict| *verdict != Verdict::Client).unwrap_or(Verdict::KeyRefused)
         }
-        429 if words.say_spent() => Verdict::Spent(after),
         // Anthropic leaves the time out where the month's budget is used up, and only there.
         429 if words.is_anthropic && after.is_none() => Verdict::Spent(None),
         429 | 529 => Verdict::Throttled(after),
@@ -84,7 +83,9 @@ pub fn of_event(events: &[u8]) -> Verdict {
     let mut last = Words::default();
     // Where each line is an event, it has no name for what it says.
     for line in lines {
-        let Some(data) = line.strip_prefix(b"data:").or(line.starts_with(b"{").then_some(line)) else { continue };
+        let Some(data) = line.strip_prefix(b"data:").or_else(|| line.starts_with(b"{").then_some(line)) else {
+            continue;
+        };
         let Ok(object) = serde_json::from_slice::<Object<'_>>(data) else { continue };
         last = Words::of_object(&object);
         if object.is_error() {
@@ -255,7 +256,9 @@ impl Words {
             self.push(text);
         }
         if let Some(Details::List(details)) = &object.details {
-            details.iter().for_each(|detail| self.add_detail(detail));
+            for detail in details {
+                self.add_detail(detail);
+            }
         }
         match &object.error {
             Some(Inner::Object(object)) => self.add(object),
@@ -273,7 +276,7 @@ impl Words {
             self.push(text);
         }
         let seconds = detail.retry_delay.as_deref().and_then(|delay| delay.strip_suffix('s')?.parse().ok());
-        self.delay = self.delay.or(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()));
+        self.delay = self.delay.or_else(|| Duration::try_from_secs_f64(seconds?).ok());
     }
 
     fn push(&mut self, text: &str) {
@@ -459,6 +462,12 @@ mod tests {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(of_answer(status, &headers, body.as_bytes()), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn the_error_in_a_stream_of_another_dialect_is_understood() {
+        use Verdict::{Failed, Throttled};
+        let delay = Some(Duration::from_millis(36_500));
         for (events, expected) in [
             ("{\"message\":{\"content\":\"\"},\"done\":false}\n{\"error\":\"it broke\"}\n", Failed),
             (

@@ -99,7 +99,7 @@ where
             Dialect::Gemini => take_from_query(request.uri_mut()),
             _ => None,
         };
-        let presented = presented(request.headers()).or(in_query.as_deref().map(str::as_bytes));
+        let presented = presented(request.headers()).or_else(|| in_query.as_deref().map(str::as_bytes));
         match authenticate(&self.keys, presented, dialect) {
             Ok(principal) => {
                 request.body().record.key.set(principal.key);

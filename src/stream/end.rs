@@ -66,9 +66,8 @@ struct Reported {
 impl From<Reported> for Usage {
     fn from(reported: Reported) -> Self {
         let beside = [reported.cache_read_input_tokens, reported.cache_creation_input_tokens];
-        let input = reported
-            .input_tokens
-            .map(|input| beside.into_iter().flatten().fold(input, |sum, tokens| sum.saturating_add(tokens)));
+        let input =
+            reported.input_tokens.map(|input| beside.into_iter().flatten().fold(input, u64::saturating_add));
         Self {
             prompt_tokens: reported.prompt_tokens.or(input),
             completion_tokens: reported.completion_tokens.or(reported.output_tokens),

@@ -9,11 +9,11 @@ use crate::api::dialect::Dialect;
 
 #[derive(Serialize)]
 struct Envelope<'a> {
-    error: Status<'a>,
+    error: Object<'a>,
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
+struct Object<'a> {
     code: u16,
     message: &'a str,
     status: &'static str,
@@ -46,7 +46,7 @@ pub(super) fn body(told: &Told<'_>) -> Vec<u8> {
         details.push(Detail::RetryInfo { retry_delay: seconds(after) });
     }
     let code = told.row.status(Dialect::Gemini).as_u16();
-    let error = Status { code, message: told.message, status: told.row.gemini, details };
+    let error = Object { code, message: told.message, status: told.row.gemini, details };
     json(&Envelope { error })
 }
 

@@ -334,7 +334,7 @@ where
             Read::Trailers(trailers) => self.trailers = Some(trailers),
             Read::Part => {}
             Read::Stray(text) if self.events.tap_mut().stray(&text) => {
-                self.out.push(stray_event(&text, self.settings.ending))
+                self.out.push(stray_event(&text, self.settings.ending));
             }
             Read::Stray(_) => self.last = Last::stray(),
         }

@@ -151,22 +151,20 @@ impl Tap {
             return Seen::Token;
         }
         let usage_only = self.look_for_usage(bytes);
-        match self.ending {
-            Ending::Responses => self.responses_event(event.name, bytes),
-            _ => {
-                // Some servers speak the Responses form where nobody asked for it. A finish reason, be it null,
-                // stands in nearly every chunk of chat and spares the search for that.
-                if !self.look_for_finishes(bytes) && RESPONSE.ends(bytes).next().is_some() {
-                    return self.responses_event(event.name, bytes);
-                }
-                if usage_only {
-                    return Seen::UsageOnly;
-                }
-                // Looked into until the first token only: that is one chunk or two.
-                self.begun = self.begun || !is_preamble(data);
-                if self.begun { Seen::Token } else { Seen::Preamble }
-            }
+        if self.ending == Ending::Responses {
+            return self.responses_event(event.name, bytes);
         }
+        // Some servers speak the Responses form where nobody asked for it. A finish reason, be it null, stands in nearly
+        // every chunk of chat and spares the search for that.
+        if !self.look_for_finishes(bytes) && RESPONSE.ends(bytes).next().is_some() {
+            return self.responses_event(event.name, bytes);
+        }
+        if usage_only {
+            return Seen::UsageOnly;
+        }
+        // Looked into until the first token only: that is one chunk or two.
+        self.begun = self.begun || !is_preamble(data);
+        if self.begun { Seen::Token } else { Seen::Preamble }
     }
 
     /// Whether this event says something of the answer.
@@ -228,9 +226,8 @@ impl Tap {
             return true;
         }
         match self.ending {
-            Ending::Chat => framed && self.finishes >= self.choices,
+            Ending::Chat | Ending::Gemini => framed && self.finishes >= self.choices,
             Ending::Responses | Ending::Messages | Ending::Ollama => false,
-            Ending::Gemini => framed && self.finishes >= self.choices,
             Ending::Transfer => framed,
         }
     }
