@@ -2,8 +2,14 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::api::endpoint;
+
 /// Every request of Anthropic's SDKs has it, and nobody else's.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// Those of Google's SDKs have one of these.
+const GOOGLE: [HeaderName; 2] =
+    [HeaderName::from_static("x-goog-api-client"), HeaderName::from_static("x-goog-api-key")];
 
 /// Whose form a client's requests have, and the answers and errors that it understands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,11 +27,14 @@ pub enum Dialect {
 
 impl Dialect {
     /// The dialect of a request, by its path even where nothing lives there. A list of models stands at the same path in
-    /// two of them: Anthropic's clients say by a header who they are.
+    /// three of them: Anthropic's and Google's clients say by a header who they are.
     pub fn of(path: &str, headers: &HeaderMap) -> Self {
         let is_below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
         let is = |place: &str| path == place || is_below(place);
-        if is("/v1/messages") || is("/v1/models") && headers.contains_key(ANTHROPIC_VERSION) {
+        let is_google = || endpoint::asks_model(path) || GOOGLE.iter().any(|name| headers.contains_key(name));
+        if is("/v1/models") && is_google() {
+            Self::Gemini
+        } else if is("/v1/messages") || is("/v1/models") && headers.contains_key(ANTHROPIC_VERSION) {
             Self::Anthropic
         } else if is_below("/v1beta") || is_below("/v1alpha") {
             Self::Gemini
@@ -58,6 +67,8 @@ mod tests {
             ("/v1/models", OpenAi, Anthropic),
             ("/v1/models/a/b", OpenAi, Anthropic),
             ("/v1beta/models", Gemini, Gemini),
+            ("/v1/models/a/b:generateContent", Gemini, Gemini),
+            ("/v1/models/llama3:8b", OpenAi, Anthropic),
             ("/v1alpha/x", Gemini, Gemini),
             ("/v1beta1/x", OpenAi, OpenAi),
             ("/api/chat", Ollama, Ollama),
@@ -68,5 +79,9 @@ mod tests {
             let found = (Dialect::of(path, &plain), Dialect::of(path, &versioned));
             assert_eq!(found, (without, with), "{path}");
         }
+        let mut google = HeaderMap::new();
+        google.insert("x-goog-api-client", HeaderValue::from_static("google-genai-sdk"));
+        assert_eq!(Dialect::of("/v1/models", &google), Gemini);
+        assert_eq!(Dialect::of("/v1/chat/completions", &google), OpenAi);
     }
 }

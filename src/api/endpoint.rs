@@ -144,6 +144,7 @@ pub enum NoMatch {
 pub fn find<'a>(method: &Method, path: &'a str) -> Result<Matched<'a>, NoMatch> {
     let (version, rest) = path.strip_prefix('/').and_then(|path| path.split_once('/')).ok_or(NoMatch::NotFound)?;
     let found = match version {
+        "v1" if asks_model(rest) => gemini_call(rest),
         "v1" => collection(rest).or_else(|| item(rest)),
         "v1beta" | "v1alpha" => gemini(rest),
         "api" => ollama(rest),
@@ -179,25 +180,38 @@ fn collection(rest: &str) -> Option<(Matched<'static>, &'static str)> {
     Some((Matched::of(endpoint), allow))
 }
 
+/// What Gemini's models are asked for, each by its verb.
+const VERBS: [(&str, Endpoint); 5] = [
+    (":generateContent", Endpoint::GenerateContent),
+    (":streamGenerateContent", Endpoint::StreamGenerateContent),
+    (":countTokens", Endpoint::GeminiCountTokens),
+    (":embedContent", Endpoint::GeminiEmbed),
+    (":batchEmbedContents", Endpoint::GeminiEmbed),
+];
+
+/// Whether a path ends in one of Gemini's verbs. A model's name may have a colon in it too, as `Ollama`'s have.
+pub(super) fn asks_model(path: &str) -> bool {
+    VERBS.iter().any(|(verb, _)| path.ends_with(verb))
+}
+
+/// Gemini's surfaces below any of its versions. The newest of its SDKs take `v1`, where lists of models are `OpenAI`'s.
+fn gemini_call(rest: &str) -> Option<(Matched<'_>, &'static str)> {
+    let item = rest.strip_prefix("models/")?;
+    let asked =
+        |(verb, endpoint): &(&'static str, Endpoint)| Some((item.strip_suffix(verb)?, &verb[1..], *endpoint));
+    let (model, verb, endpoint) = VERBS.iter().find_map(asked)?;
+    Some((Matched { endpoint, id: Some(model_name(model)?), verb: Some(verb) }, "POST"))
+}
+
 fn gemini(rest: &str) -> Option<(Matched<'_>, &'static str)> {
-    const VERBS: [(&str, Endpoint); 5] = [
-        (":generateContent", Endpoint::GenerateContent),
-        (":streamGenerateContent", Endpoint::StreamGenerateContent),
-        (":countTokens", Endpoint::GeminiCountTokens),
-        (":embedContent", Endpoint::GeminiEmbed),
-        (":batchEmbedContents", Endpoint::GeminiEmbed),
-    ];
     if rest == "models" {
         return Some((Matched::of(Endpoint::GeminiModels), "GET"));
     }
-    let item = rest.strip_prefix("models/")?;
-    // A model's name may have a colon in it, as `Ollama`'s have.
-    let asked = VERBS.iter().find_map(|(verb, endpoint)| Some((item.strip_suffix(verb)?, &verb[1..], *endpoint)));
-    let (id, verb, endpoint, allow) = match asked {
-        Some((model, verb, endpoint)) => (model, Some(verb), endpoint, "POST"),
-        None => (item, None, Endpoint::GeminiModel, "GET"),
-    };
-    Some((Matched { endpoint, id: Some(model_name(id)?), verb }, allow))
+    if asks_model(rest) {
+        return gemini_call(rest);
+    }
+    let id = Some(model_name(rest.strip_prefix("models/")?)?);
+    Some((Matched { endpoint: Endpoint::GeminiModel, id, verb: None }, "GET"))
 }
 
 fn ollama(rest: &str) -> Option<(Matched<'static>, &'static str)> {
@@ -560,6 +574,7 @@ mod tests {
             ("POST /v1/messages/count_tokens", CountTokens, None),
             ("POST /v1beta/models/gemini-3:generateContent", GenerateContent, Some("gemini-3")),
             ("POST /v1alpha/models/a/b%3Ac:streamGenerateContent", StreamGenerateContent, Some("a/b:c")),
+            ("POST /v1/models/a/b:generateContent", GenerateContent, Some("a/b")),
             ("POST /v1beta/models/llama3:8b:countTokens", GeminiCountTokens, Some("llama3:8b")),
             ("POST /v1beta/models/e:embedContent", GeminiEmbed, Some("e")),
             ("POST /v1beta/models/e:batchEmbedContents", GeminiEmbed, Some("e")),
@@ -578,7 +593,6 @@ mod tests {
         }
         for request in [
             "POST /v1beta/messages",
-            "POST /v1/models/m:generateContent",
             "POST /v1beta/models/:generateContent",
             "POST /v1beta/models/../x:generateContent",
             "POST /v1beta/models/%2e%2e:generateContent",

@@ -14,16 +14,21 @@ use crate::stream::Body;
 
 /// The answer, if it is ours to give.
 pub(super) fn answer(worker: &Worker, call: &Call) -> Option<Result<Response<Body>, Error>> {
-    let is_anthropic = call.record.dialect == Dialect::Anthropic;
-    let body = match call.endpoint {
-        Endpoint::Models if is_anthropic => models::anthropic_list(names(worker, call)),
-        Endpoint::Models => models::list(visible(worker, call), 0),
-        Endpoint::Model if is_anthropic => return Some(named(worker, call, |id, _| models::anthropic_item(id))),
-        Endpoint::Model => return Some(named(worker, call, |id, owner| models::item(id, owner, 0))),
-        Endpoint::GeminiModels => models::gemini_list(names(worker, call)),
-        Endpoint::GeminiModel => return Some(named(worker, call, |id, _| models::gemini_item(id))),
-        Endpoint::OllamaTags => models::ollama_tags(names(worker, call)),
-        Endpoint::OllamaVersion => models::ollama_version(),
+    let body = match (call.endpoint, call.record.dialect) {
+        (Endpoint::Models | Endpoint::GeminiModels, dialect) => match dialect {
+            Dialect::Anthropic => models::anthropic_list(names(worker, call)),
+            Dialect::Gemini => models::gemini_list(names(worker, call)),
+            Dialect::OpenAi | Dialect::Ollama => models::list(visible(worker, call), 0),
+        },
+        (Endpoint::Model | Endpoint::GeminiModel, dialect) => {
+            return Some(named(worker, call, |id, owner| match dialect {
+                Dialect::Anthropic => models::anthropic_item(id),
+                Dialect::Gemini => models::gemini_item(id),
+                Dialect::OpenAi | Dialect::Ollama => models::item(id, owner, 0),
+            }));
+        }
+        (Endpoint::OllamaTags, _) => models::ollama_tags(names(worker, call)),
+        (Endpoint::OllamaVersion, _) => models::ollama_version(),
         _ => return None,
     };
     Some(Ok(json(body)))

@@ -133,6 +133,7 @@ fn whole_answers_pass_byte_for_byte() {
         ("/v1/messages/count_tokens", r#"{"model":"m","messages":[]}"#),
         ("/v1beta/models/m:generateContent", r#"{"contents":[]}"#),
         ("/v1alpha/models/m:countTokens", r#"{"contents":[]}"#),
+        ("/v1/models/m:generateContent", r#"{"contents":[]}"#),
         ("/v1beta/models/m:embedContent", r#"{"content":{}}"#),
         ("/api/chat", r#"{"model":"m","stream":false}"#),
         ("/api/generate", r#"{"model":"m","stream":false}"#),
