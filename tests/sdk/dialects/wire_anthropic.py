@@ -132,4 +132,4 @@ def failure(status, text):
         529: "overloaded_error",
     }
     error = {"type": kinds.get(status, "api_error"), "message": text}
-    return {"type": "error", "error": error, "request_id": "req_script"}, [("retry-after", "1")] if status == 429 else []
+    return {"type": "error", "error": error, "request_id": "req_script"}, [("retry-after-ms", "10")] if status == 429 else []
