@@ -16,24 +16,46 @@ struct Model<'a> {
     object: &'static str,
     created: u64,
     owned_by: &'a str,
+    #[serde(skip_serializing_if = "Facts::is_empty")]
+    millstream: Facts,
 }
 
-impl<'a> Model<'a> {
-    fn new(id: &'a str, owned_by: &'a str, created: u64) -> Self {
-        Self { id, object: "model", created, owned_by }
+/// What is known of a model: an extension of the form, left out where nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    /// Tokens of prompt and answer together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u64>,
+    /// Tokens of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u64>,
+    /// What it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<&'static str>>,
+}
+
+impl Facts {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
-/// The list of `models`, each a name and its owner (the upstream's name). `created` is in Unix seconds, the
-/// same for all; 0 says that it is unknown.
-pub fn list<'a>(models: impl IntoIterator<Item = (&'a str, &'a str)>, created: u64) -> Bytes {
-    let data = models.into_iter().map(|(id, owned_by)| Model::new(id, owned_by, created)).collect();
+impl<'a> Model<'a> {
+    fn new(id: &'a str, owned_by: &'a str, facts: Facts) -> Self {
+        // The date says that it is unknown.
+        Self { id, object: "model", created: 0, owned_by, millstream: facts }
+    }
+}
+
+/// The list of `models`, each a name, its owner (the upstream's name) and what is known of it.
+pub fn list<'a>(models: impl IntoIterator<Item = (&'a str, &'a str, Facts)>) -> Bytes {
+    let data = models.into_iter().map(|(id, owned_by, facts)| Model::new(id, owned_by, facts)).collect();
     json(&List { object: "list", data })
 }
 
 /// One model; parameters as for [`list`].
-pub fn item(id: &str, owned_by: &str, created: u64) -> Bytes {
-    json(&Model::new(id, owned_by, created))
+pub fn item(id: &str, owned_by: &str, facts: Facts) -> Bytes {
+    json(&Model::new(id, owned_by, facts))
 }
 
 /// A date that says that there is none, which Anthropic documents so.
@@ -165,10 +187,14 @@ mod tests {
 
     #[test]
     fn models_have_openais_form() {
-        let item_json = r#"{"id":"a/\"b","object":"model","created":7,"owned_by":"up"}"#;
-        assert_eq!(item("a/\"b", "up", 7), item_json);
-        assert_eq!(list([("a/\"b", "up")], 7), format!(r#"{{"object":"list","data":[{item_json}]}}"#));
-        assert_eq!(list([], 0), r#"{"object":"list","data":[]}"#);
+        let item_json = r#"{"id":"a/\"b","object":"model","created":0,"owned_by":"up"}"#;
+        let nothing = Facts::default;
+        assert_eq!(item("a/\"b", "up", nothing()), item_json);
+        assert_eq!(list([("a/\"b", "up", nothing())]), format!(r#"{{"object":"list","data":[{item_json}]}}"#));
+        assert_eq!(list([]), r#"{"object":"list","data":[]}"#);
+        let facts = Facts { context_length: Some(9), capabilities: Some(vec!["tools"]), ..nothing() };
+        let extended = r#""owned_by":"up","millstream":{"context_length":9,"capabilities":["tools"]}}"#;
+        assert!(item("a", "up", facts).ends_with(extended.as_bytes()));
     }
 
     #[test]

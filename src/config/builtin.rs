@@ -10,60 +10,69 @@ use super::env::Env;
 use super::problem::Problem;
 use super::{Config, LogFormat};
 
-/// A provider that speaks OpenAI's API, and how its models are recognised among those of several.
+/// A provider, and how its models are recognised among those of several.
 struct Provider {
     name: &'static str,
     /// Variable of its key.
     key: &'static str,
-    base_url: &'static str,
+    /// Its kind or preset, as the file has it, and what else it wants.
+    settings: &'static str,
     /// Globs of its models, as the provider itself names them.
     models: &'static [&'static str],
 }
 
 /// In the order in which they are asked for the rest (`*`). Routers, which serve everybody's models, and
 /// hosts of open models have no globs of their own but a prefix.
-const PROVIDERS: [Provider; 8] = [
+const PROVIDERS: [Provider; 11] = [
     Provider {
         name: "openai",
         key: "OPENAI_API_KEY",
-        base_url: "${OPENAI_BASE_URL:-https://api.openai.com/v1}",
+        settings: "preset = \"openai\"\nbase_url = \"${OPENAI_BASE_URL:-https://api.openai.com/v1}\"",
         models: &["gpt-*", "o1*", "o3*", "o4*", "text-embedding-*"],
+    },
+    Provider {
+        name: "anthropic",
+        key: "ANTHROPIC_API_KEY",
+        settings: "kind = \"anthropic\"",
+        models: &["claude-*"],
+    },
+    Provider { name: "gemini", key: "GEMINI_API_KEY", settings: "kind = \"gemini\"", models: &["gemini-*"] },
+    Provider {
+        name: "cohere",
+        key: "COHERE_API_KEY",
+        settings: "kind = \"cohere\"",
+        models: &["command-*", "embed-*"],
     },
     Provider {
         name: "openrouter",
         key: "OPENROUTER_API_KEY",
-        base_url: "https://openrouter.ai/api/v1",
+        settings: "preset = \"openrouter\"",
         models: &["openrouter/*"],
     },
-    Provider {
-        name: "groq",
-        key: "GROQ_API_KEY",
-        base_url: "https://api.groq.com/openai/v1",
-        models: &["groq/*", "llama-*"],
-    },
+    Provider { name: "groq", key: "GROQ_API_KEY", settings: "preset = \"groq\"", models: &["groq/*", "llama-*"] },
     Provider {
         name: "deepseek",
         key: "DEEPSEEK_API_KEY",
-        base_url: "https://api.deepseek.com/v1",
+        settings: "preset = \"deepseek\"",
         models: &["deepseek-*"],
     },
     Provider {
         name: "mistral",
         key: "MISTRAL_API_KEY",
-        base_url: "https://api.mistral.ai/v1",
+        settings: "preset = \"mistral\"",
         models: &["mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*"],
     },
     Provider {
         name: "together",
         key: "TOGETHER_API_KEY",
-        base_url: "https://api.together.xyz/v1",
+        settings: "preset = \"together\"",
         models: &["meta-llama/*", "Qwen/*"],
     },
-    Provider { name: "xai", key: "XAI_API_KEY", base_url: "https://api.x.ai/v1", models: &["grok-*"] },
+    Provider { name: "xai", key: "XAI_API_KEY", settings: "preset = \"xai\"", models: &["grok-*"] },
     Provider {
         name: "fireworks",
         key: "FIREWORKS_API_KEY",
-        base_url: "https://api.fireworks.ai/inference/v1",
+        settings: "preset = \"fireworks\"",
         models: &["accounts/fireworks/*"],
     },
 ];
@@ -81,8 +90,8 @@ pub fn from_env(env: &Env) -> Option<Result<Config, Vec<Problem>>> {
         PROVIDERS.iter().filter(|provider| env.get(provider.key).is_some_and(|key| !key.is_empty())).collect();
     let first = found.first()?;
     let mut text = String::new();
-    for Provider { name, key, base_url, .. } in &found {
-        writeln!(text, "[[upstreams]]\nname = \"{name}\"\nbase_url = \"{base_url}\"\nkey_env = \"{key}\"")
+    for Provider { name, key, settings, .. } in &found {
+        writeln!(text, "[[upstreams]]\nname = \"{name}\"\n{settings}\nkey_env = \"{key}\"")
             .expect("a String takes everything");
     }
     for provider in found.iter().filter(|_| found.len() > 1) {

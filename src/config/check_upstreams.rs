@@ -38,6 +38,8 @@ fn upstream(table: &mut Table<'_>, name: String) -> Upstream {
     };
     let Spoken { preset, base, api, responses, api_version, extra_body } =
         check_kind::spoken(table, kind, found.base_url.as_deref());
+    // It refuses the option, and tells the usage unasked.
+    let include_usage = defaults::INCLUDE_USAGE && preset.is_none_or(|preset| preset.name != "mistral");
     let protocols = [("auto", Protocol::Auto), ("http1", Protocol::Http1), ("http2", Protocol::Http2)];
     Upstream {
         name,
@@ -60,7 +62,7 @@ fn upstream(table: &mut Table<'_>, name: String) -> Upstream {
         lifetime_max: table.duration("lifetime_max", &defaults::LIFETIME_MAX),
         receive_buffer_bytes: table.size("receive_buffer", &defaults::RECEIVE_BUFFER),
         ca_file,
-        include_usage: table.flag("include_usage", defaults::INCLUDE_USAGE),
+        include_usage: table.flag("include_usage", include_usage),
         on_cancel: on_cancel(table).unwrap_or(defaults::ON_CANCEL),
         drain: UpstreamDrain {
             bytes_max: table.size("drain_bytes_max", &defaults::UPSTREAM_DRAIN_BYTES_MAX),

@@ -11,6 +11,7 @@ use tower::Service;
 
 use super::attempts::Attempts;
 use super::call::Admitted;
+use super::count;
 use super::local::LocalBoxFuture;
 use super::models;
 use super::plan::Plan;
@@ -45,6 +46,9 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
     }
     let call = Rc::new(call);
     let plan = Plan::new(&worker, &call)?;
+    if let Some(answer) = count::estimate(&worker, &call, &plan) {
+        return answer;
+    }
     let first = Rc::clone(plan.first());
     let (clocks, on_cancel) = (&first.config().clocks, first.config().on_cancel);
     let held = Held { permit, live: worker.snapshot.budget.began(), on_cancel };

@@ -208,7 +208,8 @@ fn merge(document: &mut Value, name: &str, value: Value) {
     }
 }
 
-fn refused(refusal: Refusal) -> Error {
+/// A request that the client has made in a wrong way.
+pub(super) fn refused(refusal: Refusal) -> Error {
     let error = Error::new(Kind::BadRequest, refusal.message);
     match refusal.param {
         Some(param) => error.with_param(param),

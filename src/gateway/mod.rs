@@ -7,6 +7,7 @@ mod attempts;
 mod authorize;
 mod call;
 mod continuation;
+mod count;
 mod decode;
 mod dispatch;
 mod drain;

@@ -9,6 +9,7 @@ use super::worker::Worker;
 use crate::api::dialect::Dialect;
 use crate::api::endpoint::Endpoint;
 use crate::api::models;
+use crate::config::Capability;
 use crate::error::{Error, Kind};
 use crate::stream::Body;
 
@@ -18,13 +19,15 @@ pub(super) fn answer(worker: &Worker, call: &Call) -> Option<Result<Response<Bod
         (Endpoint::Models | Endpoint::GeminiModels, dialect) => match dialect {
             Dialect::Anthropic => models::anthropic_list(names(worker, call)),
             Dialect::Gemini => models::gemini_list(names(worker, call)),
-            Dialect::OpenAi | Dialect::Ollama => models::list(visible(worker, call), 0),
+            Dialect::OpenAi | Dialect::Ollama => {
+                models::list(visible(worker, call).map(|(id, owner)| (id, owner, facts(worker, id))))
+            }
         },
         (Endpoint::Model | Endpoint::GeminiModel, dialect) => {
             return Some(named(worker, call, |id, owner| match dialect {
                 Dialect::Anthropic => models::anthropic_item(id),
                 Dialect::Gemini => models::gemini_item(id),
-                Dialect::OpenAi | Dialect::Ollama => models::item(id, owner, 0),
+                Dialect::OpenAi | Dialect::Ollama => models::item(id, owner, facts(worker, id)),
             }));
         }
         (Endpoint::OllamaTags, _) => models::ollama_tags(names(worker, call)),
@@ -39,6 +42,17 @@ fn visible<'a>(worker: &'a Worker, call: &'a Call) -> impl Iterator<Item = (&'a 
     let keys = &worker.snapshot.keys;
     let key = call.principal.key();
     worker.snapshot.table.names().filter(move |(model, _)| key.is_none_or(|key| keys.allows(key, model)))
+}
+
+/// What every target of the model's route has.
+fn facts(worker: &Worker, model: &str) -> models::Facts {
+    let Some(route) = worker.snapshot.table.resolve(model) else { return models::Facts::default() };
+    let facts = worker.snapshot.config.facts_of(&route.rules, model);
+    models::Facts {
+        context_length: facts.context,
+        max_output_tokens: facts.output,
+        capabilities: facts.capabilities.map(|all| all.into_iter().map(Capability::name).collect()),
+    }
 }
 
 fn names<'a>(worker: &'a Worker, call: &'a Call) -> impl Iterator<Item = &'a str> {

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::call::Call;
 use crate::api::dialect::Dialect;
 use crate::api::endpoint::Endpoint;
-use crate::dialects::anthropic;
 use crate::config::{OpenAiApi, Upstream, UpstreamKind};
+use crate::dialects::anthropic;
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
