@@ -55,7 +55,10 @@ fn name(word: &str) -> &str {
     word.rsplit('#').next().unwrap_or(word)
 }
 
-fn of(status: u16, name: Option<&str>, message: String) -> Failure {
+fn of(status: u16, name: Option<&str>, mut message: String) -> Failure {
+    if message.trim().is_empty() {
+        message = name.map_or_else(|| format!("the upstream answered with status {status}"), str::to_owned);
+    }
     let known = name.and_then(known);
     let (mut kind, mut status) = match known {
         Some((kind, known)) => (kind, known),

@@ -12,11 +12,14 @@ const TEXT_CHARS_MAX: usize = 1000;
 /// An error in place of an answer.
 pub(super) fn failure(status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = match object["message"].as_str().or_else(|| object["error"].as_str()) {
+    let mut message = match object["message"].as_str().or_else(|| object["error"].as_str()) {
         Some(message) => message.to_owned(),
         None if object.is_null() => String::from_utf8_lossy(body).trim().chars().take(TEXT_CHARS_MAX).collect(),
         None => String::new(),
     };
+    if message.trim().is_empty() {
+        message = format!("the upstream answered with status {status}");
+    }
     let mut failure = Failure::new(status, message);
     failure.retry_after = retry_after(headers);
     let words = failure.message.to_ascii_lowercase();

@@ -195,6 +195,21 @@ impl To {
     }
 }
 
+/// The events of an answer.
+const KNOWN: [&str; 11] = [
+    "message-start",
+    "content-start",
+    "content-delta",
+    "content-end",
+    "tool-plan-delta",
+    "tool-call-start",
+    "tool-call-delta",
+    "tool-call-end",
+    "citation-start",
+    "citation-end",
+    "message-end",
+];
+
 impl Machine for Stream {
     fn event(&mut self, name: Option<&str>, data: &[u8], events: &mut Vec<Event>) -> Result<(), Malformed> {
         // Some proxies in front of the API end streams as OpenAI does.
@@ -207,6 +222,9 @@ impl Machine for Stream {
         let index = event["index"].as_u64().unwrap_or_default();
         if kind == "error" || (kind.is_empty() && event["message"].is_string()) {
             events.push(Event::Failed(of_event("ERROR", &event)));
+            return Ok(());
+        }
+        if !KNOWN.contains(&kind) {
             return Ok(());
         }
         self.begin(text(&event["id"]), events);
