@@ -32,6 +32,12 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// A picture, or the words of a sound: the dialect has no sounds.
+    pub(super) fn of_media(media: &Media) -> Self {
+        let text = media.transcript.clone().unwrap_or_default();
+        Self { text, images: image(media).into_iter().collect(), ..Self::default() }
+    }
+
     fn add(&mut self, part: &Part) {
         match &part.content {
             Content::Text { text, .. } | Content::Refusal(text) => self.text.push_str(text),
@@ -40,7 +46,11 @@ impl Said {
                 let nth = self.calls.len();
                 self.calls.extend(call(&made.id, &made.name, &made.arguments, nth));
             }
-            Content::Media(media) => self.images.extend(image(media)),
+            Content::Media(media) => {
+                let Self { text, images, .. } = Self::of_media(media);
+                self.text.push_str(&text);
+                self.images.extend(images);
+            }
             Content::ToolResult(_) | Content::Foreign { .. } => {}
         }
     }
@@ -101,7 +111,7 @@ pub(super) fn call(id: &str, name: &str, arguments: &str, nth: usize) -> Option<
 }
 
 /// A picture that is here; the dialect has no addresses and no sounds.
-pub(super) fn image(media: &Media) -> Option<Value> {
+fn image(media: &Media) -> Option<Value> {
     match &media.source {
         Source::Base64(data) if media.kind == "image" => Some(Value::from(data.as_str())),
         _ => None,

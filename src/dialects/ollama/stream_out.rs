@@ -1,11 +1,11 @@
 //! From the events of an answer to a client's lines.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::answer_out::{Said, call, end, image, line};
+use super::answer_out::{Said, call, end, line};
 use super::error;
 use super::front::Shape;
 use crate::dialects::conversation::{Delta, Event, Finish, Start, Usage};
@@ -17,8 +17,8 @@ pub(super) struct Writer {
     shape: Shape,
     asked: Rc<Asked>,
     start: Start,
-    /// Calls that have begun, by their key.
-    calls: BTreeMap<u32, Begun>,
+    /// Calls that have begun, in that order, in which they are written.
+    calls: VecDeque<Begun>,
     /// Calls that were written.
     written: usize,
     finish: Option<Finish>,
@@ -26,8 +26,10 @@ pub(super) struct Writer {
     over: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Begun {
+    key: u32,
+    is_whole: bool,
     id: String,
     name: String,
     arguments: String,
@@ -39,7 +41,7 @@ impl Writer {
             shape,
             asked,
             start: Start::default(),
-            calls: BTreeMap::new(),
+            calls: VecDeque::new(),
             written: 0,
             finish: None,
             usage: None,
@@ -63,25 +65,24 @@ impl Writer {
             Delta::Reasoning(text) if !text.is_empty() => {
                 self.say(Said { thinking: text.clone(), ..Said::default() }, out);
             }
-            Delta::Media(media) => {
-                if let Some(image) = image(media) {
-                    self.say(Said { images: vec![image], ..Said::default() }, out);
-                }
-            }
+            Delta::Media(media) => self.say(Said::of_media(media), out),
             Delta::Logprobs(content) => {
                 self.say(Said { logprobs: Some(content.clone()), ..Said::default() }, out);
             }
             Delta::ToolCall { call, id, name, .. } => {
-                let begun = Begun { id: id.clone(), name: name.clone(), arguments: String::new() };
-                self.calls.insert(*call, begun);
+                let (id, name, arguments) = (id.clone(), name.clone(), String::new());
+                self.calls.push_back(Begun { key: *call, is_whole: false, id, name, arguments });
             }
             Delta::Arguments { call, text } => {
-                if let Some(begun) = self.calls.get_mut(call) {
+                if let Some(begun) = self.calls.iter_mut().find(|begun| begun.key == *call) {
                     begun.arguments.push_str(text);
                 }
             }
             Delta::ToolCallEnd { call } => {
-                if let Some(begun) = self.calls.remove(call) {
+                if let Some(begun) = self.calls.iter_mut().find(|begun| begun.key == *call) {
+                    begun.is_whole = true;
+                }
+                while let Some(begun) = self.calls.pop_front_if(|begun| begun.is_whole) {
                     self.call(&begun, out);
                 }
             }
@@ -98,7 +99,7 @@ impl Writer {
 
     /// The calls whose end nobody has told.
     fn rest(&mut self, out: &mut Vec<u8>) {
-        for begun in std::mem::take(&mut self.calls).into_values() {
+        for begun in std::mem::take(&mut self.calls) {
             self.call(&begun, out);
         }
     }
