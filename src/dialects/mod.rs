@@ -29,3 +29,6 @@ pub use front::{Asked, Encode, Front, Place, Refusal};
 pub use provider::{Decoder, Lost, Machine, Malformed, Provider, Sent, Target, Unfit};
 pub use registry::{CountFront, EmbedFront, count_front, embed_front, front, provider};
 pub use translation::{Task, Translator};
+
+#[cfg(test)]
+mod tests;
