@@ -22,10 +22,13 @@ pub(super) fn read(usage: &Value) -> Option<Usage> {
         let total = number(usage, "total_tokens");
         tokens.filter(|tokens| total == Some(input.saturating_add(output).saturating_add(*tokens))).unwrap_or(0)
     };
+    let input = input.saturating_add(beside(audio));
     let cached = number(prompt, "cached_tokens").or_else(|| number(usage, "prompt_cache_hit_tokens"));
+    let cached = cached.or_else(|| number(usage, "cached_tokens"));
     Some(Usage {
-        input: input.saturating_add(beside(audio)),
-        cache_read: cached.or_else(|| number(usage, "cached_tokens")),
+        input,
+        // xAI's models on Azure tell of more tokens from the cache than they say they have read.
+        cache_read: cached.map(|cached| cached.min(input)),
         cache_write: number(prompt, "cache_write_tokens"),
         cache_write_1h: None,
         input_audio: audio,
