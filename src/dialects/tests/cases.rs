@@ -153,6 +153,7 @@ fn is_answer(kind: &str, body: &str) -> bool {
         "chat" => document.get("choices").is_some(),
         "cohere-chat" => document.get("message").is_some(),
         "generateContent" => document.get("candidates").is_some() || document.get("promptFeedback").is_some(),
+        "messages" => document.get("content").is_some(),
         "responses" => !matches!(document["status"].as_str(), Some("queued" | "in_progress")),
         _ => true,
     }

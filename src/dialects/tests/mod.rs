@@ -6,6 +6,7 @@
 
 mod cases;
 mod comparable;
+mod costs;
 mod cuts;
 mod errors;
 mod fronts;
