@@ -7,7 +7,8 @@ use crate::dialects::conversation::{Event, Usage};
 fn parts_are_within_their_totals() {
     each(Which::Answers, |case| {
         let events = case.as_events().map_err(|error| error.to_string())?;
-        let told = events.iter().filter_map(|event| if let Event::Usage(usage) = event { Some(usage) } else { None });
+        let told =
+            events.iter().filter_map(|event| if let Event::Usage(usage) = event { Some(usage) } else { None });
         told.into_iter().try_for_each(within)
     });
 }

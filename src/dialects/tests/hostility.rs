@@ -80,7 +80,7 @@ const NAMES: &[&str] = &[
 ];
 
 /// Bytes of a seed that the fuzzer begins with: it does better with small ones.
-const SEED_BYTES_MAX: usize = 2 * 1024;
+const SEED_BYTES_MAX: usize = 1024;
 
 /// What is done to a text at a place.
 #[derive(Clone, Debug)]
