@@ -13,6 +13,7 @@ mod fronts;
 mod golden;
 mod hostile;
 mod hostility;
+mod requests;
 mod roster;
 mod splits;
 mod unknown;
