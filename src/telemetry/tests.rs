@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::api::endpoint::Endpoint;
 use crate::units::{KeyId, RouteId, UpstreamId};
@@ -212,7 +212,19 @@ fn before_the_targets_exist_nothing_is_told_about_them() {
 fn every_listed_family_is_exposed_with_its_help() {
     let telemetry = telemetry(1);
     record_everything(&telemetry.recorder(0));
+    telemetry.credentials_refreshed(
+        UpstreamId::new(0),
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800)),
+    );
+    telemetry.credentials_failed(UpstreamId::new(1));
     let text = telemetry.encode();
+    for line in [
+        r#"millstream_credentials_expiry_timestamp_seconds{upstream="openai"} 4102444800"#,
+        r#"millstream_credentials_refreshes_total{upstream="openai",outcome="refreshed"} 1"#,
+        r#"millstream_credentials_refreshes_total{upstream="local",outcome="failed"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
     for family in metrics::all() {
         let kind = match family.kind {
             Kind::Counter => "counter",
