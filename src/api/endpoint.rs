@@ -24,6 +24,8 @@ pub enum ModelField {
     Form,
     /// The path.
     Path,
+    /// The query.
+    Query,
     /// Nowhere: the request goes to the default upstream.
     None,
 }
@@ -85,6 +87,8 @@ pub enum Endpoint {
     Files,
     /// `/v1/batches` and below
     Batches,
+    /// `GET /v1/realtime`, a WebSocket.
+    Realtime,
     /// `POST /v1/messages`, Anthropic's.
     Messages,
     /// `POST /v1/messages/count_tokens`
@@ -173,6 +177,7 @@ fn collection(rest: &str) -> Option<(Matched<'static>, &'static str)> {
         "rerank" => (Endpoint::Rerank, "POST"),
         "files" => (Endpoint::Files, "GET, POST"),
         "batches" => (Endpoint::Batches, "GET, POST"),
+        "realtime" => (Endpoint::Realtime, "GET"),
         "messages" => (Endpoint::Messages, "POST"),
         "messages/count_tokens" => (Endpoint::CountTokens, "POST"),
         _ => return None,
@@ -272,6 +277,11 @@ fn model_name(escaped: &str) -> Option<Cow<'_, str>> {
     ok.then_some(name)
 }
 
+/// A value in a query, unescaped; `None` where it is no text of a bounded length.
+pub fn query_value(escaped: &str) -> Option<Cow<'_, str>> {
+    percent_decode(escaped).filter(|text| text.len() <= MODEL_BYTES_MAX && !text.chars().any(char::is_control))
+}
+
 pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
@@ -292,7 +302,7 @@ pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
 
 impl Endpoint {
     /// Every surface, for tables that hold one entry each.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Responses,
@@ -308,6 +318,7 @@ impl Endpoint {
         Self::Rerank,
         Self::Files,
         Self::Batches,
+        Self::Realtime,
         Self::Messages,
         Self::CountTokens,
         Self::GenerateContent,
@@ -341,6 +352,7 @@ impl Endpoint {
             Self::Rerank => "rerank",
             Self::Files => "files",
             Self::Batches => "batches",
+            Self::Realtime => "realtime",
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
             Self::GenerateContent => "generate_content",
@@ -409,6 +421,7 @@ impl Endpoint {
             Self::GenerateContent | Self::StreamGenerateContent | Self::GeminiCountTokens | Self::GeminiEmbed => {
                 ModelField::Path
             }
+            Self::Realtime => ModelField::Query,
             Self::ResponsesItem
             | Self::Models
             | Self::Model

@@ -13,3 +13,4 @@ pub mod prefill;
 pub mod request;
 pub mod sse;
 pub mod verdict;
+pub mod websocket;

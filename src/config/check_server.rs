@@ -3,7 +3,7 @@
 use super::address::is_port_taken;
 use super::raw::{Table, Value};
 use super::secret::readable_pem;
-use super::{Address, Admin, Server, ServerTls, Tick, TlsVersion, WantedReactor, defaults};
+use super::{Address, Admin, Realtime, Server, ServerTls, Tick, TlsVersion, WantedReactor, defaults};
 
 /// `server.listen`, and the place of the first address that other machines can reach.
 pub(super) fn listen<'d>(table: &mut Table<'d>) -> (Vec<Address>, Option<Value<'d>>) {
@@ -70,7 +70,16 @@ pub(super) fn server(table: &mut Table<'_>, listen: Vec<Address>) -> Server {
         body_bytes_max: table.size("body_bytes_max", &defaults::BODY_BYTES_MAX),
         h2_streams_max: table.whole("h2_streams_max", &defaults::H2_STREAMS_MAX),
         send_buffer_bytes: table.size("send_buffer", &defaults::SEND_BUFFER),
+        realtime: realtime(&mut table.table("realtime")),
         tls: tls(&mut table.table("tls")),
+    }
+}
+
+/// `[server.realtime]`
+fn realtime(table: &mut Table<'_>) -> Realtime {
+    Realtime {
+        idle_timeout: table.duration("idle_timeout", &defaults::REALTIME_IDLE_TIMEOUT),
+        total_timeout: table.duration("total_timeout", &defaults::REALTIME_TOTAL_TIMEOUT),
     }
 }
 

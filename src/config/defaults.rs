@@ -64,6 +64,10 @@ pub(super) const HEADER_TIMEOUT: Clock = Clock { default: s(10), least: ms(100),
 pub(super) const BODY_TIMEOUT: Clock = Clock { default: s(60), least: ms(100), most: HOUR };
 /// `server.idle_timeout`: above the 60 s of common balancers, so that they close first and never race us.
 pub(super) const IDLE_TIMEOUT: Clock = Clock { default: s(75), least: ms(100), most: DAY };
+/// `server.realtime.idle_timeout`: somebody thinks for long, but pings go on meanwhile.
+pub(super) const REALTIME_IDLE_TIMEOUT: Clock = Clock { default: s(300), least: ms(100), most: DAY };
+/// `server.realtime.total_timeout`: what OpenAI gives a session.
+pub(super) const REALTIME_TOTAL_TIMEOUT: Clock = Clock { default: HOUR, least: ms(100), most: DAY };
 /// `server.header_bytes_max`: heads are a few KiB. The least is what HTTP/1.1 needs for its buffer.
 pub(super) const HEADER_BYTES_MAX: Setting<usize> = Setting { default: 32 * KIB, least: 8 * KIB, most: MIB };
 /// `server.headers_max`: what other servers use.

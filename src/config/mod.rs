@@ -188,6 +188,8 @@ pub struct Server {
     pub h2_streams_max: u32,
     /// Kernel send buffer of a client connection, in bytes (`SO_SNDBUF`; the kernel doubles it).
     pub send_buffer_bytes: usize,
+    /// Bounds of WebSockets that are passed through.
+    pub realtime: Realtime,
     /// TLS, where the TCP listeners shall speak it. Unix sockets never do.
     pub tls: Option<ServerTls>,
 }
@@ -213,6 +215,15 @@ pub enum Tick {
     Off,
     /// So that this much passes from the beginning of a turn that had work to the next, however busy the core.
     Fixed(Duration),
+}
+
+/// `[server.realtime]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Realtime {
+    /// How long both sides may be silent.
+    pub idle_timeout: Duration,
+    /// How long one session may take.
+    pub total_timeout: Duration,
 }
 
 /// `[server.tls]`

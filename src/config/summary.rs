@@ -77,6 +77,9 @@ fn server(f: &mut fmt::Formatter<'_>, server: &Server, keyless: bool) -> fmt::Re
     size(f, "body_bytes_max", server.body_bytes_max)?;
     writeln!(f, "h2_streams_max = {}", server.h2_streams_max)?;
     size(f, "send_buffer", server.send_buffer_bytes)?;
+    writeln!(f, "\n[server.realtime]")?;
+    clock(f, "idle_timeout", server.realtime.idle_timeout)?;
+    clock(f, "total_timeout", server.realtime.total_timeout)?;
     let Some(tls) = &server.tls else { return Ok(()) };
     writeln!(f, "\n[server.tls]")?;
     writeln!(f, "cert = {}", quoted(&tls.cert.to_string_lossy()))?;

@@ -272,7 +272,7 @@ fn judge(call: &Call, leg: &Rc<Leg>, opened: Opened, mut trial: Trial) -> Outcom
 }
 
 /// No answer at all.
-fn unsent(failed: SendError, leg: &Rc<Leg>, trial: &mut Trial) -> Failure {
+pub(super) fn unsent(failed: SendError, leg: &Rc<Leg>, trial: &mut Trial) -> Failure {
     let (kind, detail) = match failed.phase {
         FailurePhase::Cap => (Kind::Overloaded, "the upstream's connections are all in use"),
         FailurePhase::Dns => (Kind::UpstreamUnreachable, "the upstream's name could not be resolved"),

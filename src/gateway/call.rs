@@ -61,7 +61,7 @@ pub(super) struct Admitted {
 impl Call {
     /// The model asked for, if the request names one.
     pub(super) fn model(&self) -> Option<&str> {
-        if self.endpoint.model_field() == ModelField::Path {
+        if matches!(self.endpoint.model_field(), ModelField::Path | ModelField::Query) {
             return self.item.as_deref();
         }
         match &self.content {

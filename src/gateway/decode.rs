@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response, Uri};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, Uri, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
@@ -17,7 +18,7 @@ use super::call::{Call, Content};
 use super::headers;
 use super::local::LocalBoxFuture;
 use crate::api::endpoint::{self, Endpoint, Matched, ModelField, NoMatch};
-use crate::api::{form, gemini, request};
+use crate::api::{form, gemini, request, websocket};
 use crate::config::{Config, Priority};
 use crate::error::{Error, Kind};
 use crate::middleware::auth::{Authorized, Principal};
@@ -86,6 +87,10 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
     })?;
     record.endpoint.set(Some(matched.endpoint));
     let path_and_query = path(&matched, &parts.uri)?;
+    let item = match matched.endpoint {
+        Endpoint::Realtime => realtime_model(&parts, principal)?,
+        _ => matched.id.as_deref().map(Rc::from),
+    };
 
     let began = record.exchange.began();
     let server = &layer.config.server;
@@ -100,7 +105,7 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
     let upstream = parts.headers.get(&headers::CHOSEN_UPSTREAM).cloned();
     let mut call = Call {
         endpoint: matched.endpoint,
-        item: matched.id.map(|id| Rc::from(&*id)),
+        item,
         path_and_query,
         method: parts.method,
         headers: Rc::default(),
@@ -127,6 +132,30 @@ fn path(matched: &Matched<'_>, uri: &Uri) -> Result<Rc<str>, Error> {
         (Some(model), Some(verb)) => gemini::path(model, verb, uri.query()).into(),
         _ => endpoint::below_version(path_and_query).into(),
     })
+}
+
+/// The model that a WebSocket is asked for.
+fn realtime_model(parts: &Parts, principal: Principal) -> Result<Option<Rc<str>>, Error> {
+    if parts.version != Version::HTTP_11 || !websocket::is_asked_for(&parts.method, &parts.headers) {
+        let detail = "This endpoint is a WebSocket: ask for it with 'Upgrade: websocket', over HTTP/1.1.";
+        return Err(Error::new(Kind::BadRequest, detail));
+    }
+    // Browsers let any page open one, to this machine too: only a key tells whose page it is.
+    if principal.key().is_none() && parts.headers.contains_key(ORIGIN) {
+        let detail = "Browsers may open a WebSocket only where the gateway has keys.";
+        return Err(Error::new(Kind::Forbidden, detail));
+    }
+    let mut named =
+        parts.uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.strip_prefix("model="));
+    let (model, another) = (named.next().filter(|model| !model.is_empty()), named.next());
+    if another.is_some() {
+        return Err(Error::new(Kind::BadRequest, "The query names two models.").with_param("model"));
+    }
+    let Some(model) = model else { return Ok(None) };
+    let model = endpoint::query_value(model);
+    let model =
+        model.ok_or_else(|| Error::new(Kind::BadRequest, "Not the name of a model.").with_param("model"))?;
+    Ok(Some(Rc::from(&*model)))
 }
 
 /// Who goes first: what the key says, unless the request puts itself behind that.
@@ -180,7 +209,7 @@ fn content(endpoint: Endpoint, headers: &HeaderMap, body: Bytes) -> Result<Conte
         return Err(Error::new(Kind::BadRequest, "A compressed request body is not supported."));
     }
     match endpoint.model_field() {
-        ModelField::None => Ok(Content::Opaque(body)),
+        ModelField::None | ModelField::Query => Ok(Content::Opaque(body)),
         ModelField::Json | ModelField::Path => {
             let fields = request::scan_in(endpoint.dialect(), &body)?;
             if model_is_required(endpoint) {

@@ -15,8 +15,10 @@ use super::count;
 use super::local::LocalBoxFuture;
 use super::models;
 use super::plan::Plan;
+use super::realtime;
 use super::respond::{self, Held};
 use super::worker::Worker;
+use crate::api::endpoint::Endpoint;
 use crate::error::{Error, Kind};
 use crate::signal::{Phase, Watch};
 use crate::stream::Body;
@@ -55,6 +57,9 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
     let early_at =
         clocks.early_head_after.filter(|_| call.streams()).map(|after| call.record.exchange.began() + after);
     let phase = worker.phase.watch();
+    if call.endpoint == Endpoint::Realtime {
+        return recalled(phase, Box::pin(realtime::open(Rc::clone(&worker), call, plan, held))).await;
+    }
     // Boxed where it is made: it is large, and each move of it would be a copy.
     let attempts = recalled(phase, Box::pin(Attempts::new(&worker, Rc::clone(&call), plan).run()));
     let Some(early_at) = early_at else {

@@ -20,6 +20,7 @@ mod native;
 mod plan;
 pub mod probe;
 mod queue;
+mod realtime;
 mod respond;
 mod snapshot;
 mod stack;
@@ -27,6 +28,7 @@ mod stack;
 mod tests;
 mod translated;
 mod trial;
+mod tunnel;
 mod worker;
 
 pub use health::Scraped;

@@ -112,7 +112,7 @@ pub(super) fn azure_path(upstream: &Upstream, model: &str, path: &str) -> String
 }
 
 /// A name as one segment of a path (RFC 3986, 3.3).
-fn segment(name: &str) -> Cow<'_, str> {
+pub(super) fn segment(name: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte);
     if name.bytes().all(is_plain) {
         return Cow::Borrowed(name);

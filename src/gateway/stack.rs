@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderName, Request, Response};
 use tower::ServiceBuilder;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
@@ -33,7 +33,8 @@ pub type Stack = LocalBoxService<Request<Inbound>, Response<Body>, Infallible>;
 pub fn stack(worker: Rc<Worker>) -> Stack {
     let Snapshot { config, keys, limits, .. } = worker.snapshot.clone();
     let recorder = &worker.recorder;
-    let secrets: Vec<HeaderName> = [AUTHORIZATION, COOKIE].into_iter().chain(auth::KEY_HEADERS).collect();
+    let secrets: Vec<HeaderName> =
+        [AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL].into_iter().chain(auth::KEY_HEADERS).collect();
     let stack = ServiceBuilder::new()
         // A client's own id is kept if it is fit to be repeated; everybody below can count on one.
         .map_request(request_id::sift)

@@ -12,6 +12,7 @@ use super::record::Payload;
 use crate::accounting::keys::KeyRing;
 use crate::api::dialect::Dialect;
 use crate::api::gemini::{self, Cleaned};
+use crate::api::websocket;
 use crate::error::{Error, Kind};
 use crate::stream::Body;
 use crate::units::KeyId;
@@ -134,7 +135,9 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
         let (scheme, key) = value.as_bytes().split_at_checked(b"bearer ".len())?;
         return scheme.eq_ignore_ascii_case(b"bearer ").then_some(key.trim_ascii());
     }
-    KEY_HEADERS.iter().find_map(|name| headers.get(name)).map(|value| value.as_bytes().trim_ascii())
+    let in_header =
+        KEY_HEADERS.iter().find_map(|name| headers.get(name)).map(|value| value.as_bytes().trim_ascii());
+    in_header.or_else(|| websocket::key_in_protocols(headers))
 }
 
 /// The key that stands in the address, as Google's APIs allow. It is taken out there, so that it goes nowhere else.

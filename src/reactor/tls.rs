@@ -102,6 +102,14 @@ impl Connector {
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), name })
     }
 
+    /// The same, with `http/1.1` alone.
+    #[must_use]
+    pub fn http1(&self) -> Self {
+        let mut config = ClientConfig::clone(self.tls.config());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self { tls: TlsConnector::from(Arc::new(config)), name: self.name.clone() }
+    }
+
     /// Shakes hands. Without a deadline of its own.
     ///
     /// # Errors

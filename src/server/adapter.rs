@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tower::Service;
@@ -77,7 +77,7 @@ where
                 exchange.framed(length, is_upgrade || asks_to_close(request.headers()));
                 // hyper knows what has no body, and what to do for clients that know no chunks.
                 let takes_chunks = request.method() != Method::HEAD && request.version() == Version::HTTP_11;
-                taken = (takes_chunks && !is_upgrade).then(|| Rc::clone(place));
+                taken = takes_chunks.then(|| (Rc::clone(place), is_upgrade));
             }
         }
         let http1 = matches!(self.version, OfVersion::Http1(_));
@@ -94,8 +94,8 @@ pin_project_lite::pin_project! {
         // `None` once it has answered.
         exchange: Option<Rc<Exchange>>,
         http1: bool,
-        // Where to put an answer that is written without hyper, if this request can have one.
-        taken: Option<Rc<Taken<B>>>,
+        // Where to put an answer that is written without hyper, if this request can have one; and whether that is a tunnel.
+        taken: Option<(Rc<Taken<B>>, bool)>,
     }
 }
 
@@ -112,7 +112,8 @@ where
         let Some(exchange) = this.exchange.as_ref() else { return Poll::Pending };
         let Ok(mut response) = ready!(this.future.poll(cx));
         let is_read = exchange.is_read();
-        if *this.http1 && !exchange.may_be_followed() {
+        let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if *this.http1 && !is_tunnel && !exchange.may_be_followed() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             if !is_read {
                 exchange.link.leaves_unread();
@@ -121,7 +122,7 @@ where
         let exchange = this.exchange.take().expect("seen above");
         let response = response.map(|body| Outbound::new(body, exchange));
         match this.taken {
-            Some(taken) if is_read && is_stream(&response) => {
+            Some((taken, upgrades)) if is_read && if *upgrades { is_tunnel } else { is_stream(&response) } => {
                 taken.0.set(Some(response));
                 Poll::Pending
             }

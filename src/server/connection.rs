@@ -18,6 +18,7 @@ use super::link::{Link, Peer};
 use crate::reactor::load::{Load, Newcomer};
 use crate::reactor::tls::Acceptor;
 use crate::reactor::{Conn, Io};
+use crate::signal::duplex::Duplex;
 use crate::signal::rest::Rest;
 use crate::signal::{Phase, Signal};
 use crate::telemetry::Recorder;
@@ -85,7 +86,7 @@ pub enum ConnectionError {
 impl<S, B> Server<S>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Rest + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Duplex + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// A server of `service`, with TLS where an acceptor is given.

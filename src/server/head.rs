@@ -8,6 +8,21 @@ use tokio::time::Instant;
 
 /// Appends the head of an answer in chunks.
 pub(super) fn write(buffer: &mut Vec<u8>, head: &Parts) {
+    begin(buffer, head);
+    line(buffer, "transfer-encoding", b"chunked");
+    if !head.headers.contains_key(http::header::DATE) {
+        date(|date| line(buffer, "date", date));
+    }
+    buffer.extend_from_slice(b"\r\n");
+}
+
+/// Appends the head of an answer that has no body.
+pub(super) fn write_bare(buffer: &mut Vec<u8>, head: &Parts) {
+    begin(buffer, head);
+    buffer.extend_from_slice(b"\r\n");
+}
+
+fn begin(buffer: &mut Vec<u8>, head: &Parts) {
     buffer.extend_from_slice(b"HTTP/1.1 ");
     buffer.extend_from_slice(head.status.as_str().as_bytes());
     buffer.push(b' ');
@@ -16,11 +31,6 @@ pub(super) fn write(buffer: &mut Vec<u8>, head: &Parts) {
     for (name, value) in &head.headers {
         line(buffer, name.as_str(), value.as_bytes());
     }
-    line(buffer, "transfer-encoding", b"chunked");
-    if !head.headers.contains_key(http::header::DATE) {
-        date(|date| line(buffer, "date", date));
-    }
-    buffer.extend_from_slice(b"\r\n");
 }
 
 fn line(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {

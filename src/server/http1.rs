@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,14 +27,16 @@ use super::exchange::Inbound;
 use super::link::Link;
 use super::socket::Socket;
 use super::streaming::Streaming;
+use super::tunnel::Tunnel;
 use super::watchdog::Watchdog;
 use crate::reactor::Io;
+use crate::signal::duplex::Duplex;
 use crate::signal::rest::Rest;
 
 impl<S, B> Server<S>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Rest + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Duplex + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// Serves until either side has had enough.
@@ -59,7 +61,7 @@ where
             hung_up = hung_up || hangup.as_mut().poll(cx).is_ready();
             // Nobody reads from a client that is being answered, and hyper would not see behind bytes that it
             // has no use for yet.
-            if hung_up && watchdog.link.in_flight() > 0 {
+            if hung_up && watchdog.link.in_flight() > 0 && !turns.is_tunnel() {
                 return Poll::Ready(Err(ConnectionError::HungUp));
             }
             watchdog.poll(cx, false)
@@ -82,13 +84,15 @@ type Connection<S, B> = http1::Connection<TokioIo<Socket>, Adapter<S, B>>;
 enum Turn<S, B>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Rest + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Duplex + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// hyper's.
     Hyper(Box<Connection<S, B>>),
     /// A stream's, and then hyper's again.
     Stream(Box<Streaming<B>>, Adapter<S, B>),
+    /// A tunnel's, and then nobody's.
+    Tunnel(Box<Tunnel<B>>),
     /// No request comes after the last answer.
     Close(Box<Socket>),
     /// Between two of them.
@@ -98,7 +102,7 @@ where
 struct Turns<S, B>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Rest + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Duplex + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     turn: Turn<S, B>,
@@ -111,7 +115,7 @@ where
 impl<S, B> Turns<S, B>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Rest + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Duplex + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     fn new(socket: Socket, adapter: Adapter<S, B>, taken: Rc<Taken<B>>, settings: Settings) -> Self {
@@ -131,13 +135,19 @@ where
         Turn::Hyper(Box::new(connection))
     }
 
+    /// Whether somebody reads what the client sends, and so finds out when it has gone.
+    fn is_tunnel(&self) -> bool {
+        matches!(self.turn, Turn::Tunnel(_))
+    }
+
     /// No request after the one at hand.
     fn finish(&mut self) {
         self.finishing = true;
         match &mut self.turn {
             Turn::Hyper(connection) => Pin::new(&mut **connection).graceful_shutdown(),
             Turn::Stream(stream, _) => stream.let_be_last(),
-            Turn::Close(_) | Turn::Nobody => {}
+            // A tunnel ends when the process does.
+            Turn::Tunnel(_) | Turn::Close(_) | Turn::Nobody => {}
         }
     }
 
@@ -151,6 +161,10 @@ where
                     let Some(response) = self.taken.take() else { return Poll::Pending };
                     let Turn::Hyper(connection) = mem::replace(&mut self.turn, Turn::Nobody) else { continue };
                     let parts = connection.into_parts();
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        self.turn = Turn::Tunnel(Box::new(Tunnel::new(parts.io.into_inner(), response)));
+                        continue;
+                    }
                     let mut stream = Box::new(Streaming::new(parts.io.into_inner(), response));
                     // Behind a body in chunks there may be more, which nobody will read.
                     debug_assert!(
@@ -173,6 +187,11 @@ where
                     } else {
                         Turn::Close(Box::new(socket))
                     };
+                }
+                Turn::Tunnel(tunnel) => {
+                    ready!(tunnel.poll(cx))?;
+                    let Turn::Tunnel(tunnel) = mem::replace(&mut self.turn, Turn::Nobody) else { continue };
+                    self.turn = Turn::Close(Box::new(tunnel.over()));
                 }
                 Turn::Close(socket) => {
                     return Pin::new(&mut **socket).poll_shutdown(cx).map_err(ConnectionError::Io);

@@ -23,6 +23,7 @@ use super::link::Link;
 use super::socket::Socket;
 use super::watchdog::Watchdog;
 use crate::reactor::Io;
+use crate::signal::duplex::Duplex;
 use crate::signal::rest::Rest;
 
 /// HTTP/2 flow-control windows for request bodies, which the gateway reads as fast as they come.
@@ -46,7 +47,7 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 impl<S, B> Server<S>
 where
     S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
-    B: Body<Data = Bytes> + Rest + Unpin + 'static,
+    B: Body<Data = Bytes> + Rest + Duplex + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// Serves until either side has had enough.

@@ -12,6 +12,7 @@ mod link;
 mod outbound;
 mod socket;
 mod streaming;
+mod tunnel;
 mod watchdog;
 
 pub use connection::{Server, Settings};

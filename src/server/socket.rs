@@ -25,7 +25,7 @@ const LINGER_STEP_BYTES: usize = 8 * 1024;
 pub(super) struct Socket {
     io: Io,
     link: Rc<Link>,
-    /// `None` on HTTP/2, where a frame has its length and nothing is ambiguous.
+    /// `None` on HTTP/2, where a frame has its length and nothing is ambiguous, and in a tunnel.
     place: Option<Place>,
     /// Read, but of a message whose turn has not come.
     early: BytesMut,
@@ -38,6 +38,11 @@ impl Socket {
     pub(super) fn new(io: Io, link: Rc<Link>, http1: bool) -> Self {
         let place = http1.then(|| Place::Head(HeadWatch::default()));
         Self { io, link, place, early: BytesMut::new(), bell: Bell::default() }
+    }
+
+    /// From here on bytes are nobody's messages. Those that came early are read first.
+    pub(super) fn become_raw(&mut self) {
+        self.place = None;
     }
 
     /// Where the next byte belongs, after what has happened above since the last read.
@@ -144,7 +149,7 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let Some(place) = this.place else { return Pin::new(&mut this.io).poll_read(cx, buf) };
+        let Some(place) = this.place else { return this.poll_read_next(cx, buf) };
         let place = this.turn(place)?;
         this.place = Some(place);
         this.poll_read_message(cx, buf, place)

@@ -4,6 +4,7 @@
 
 pub mod alarm;
 pub mod bell;
+pub mod duplex;
 pub mod rest;
 
 use std::cell::{Cell, RefCell};

@@ -2,6 +2,7 @@
 //! it; the type never grows.
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,6 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::end::{Abort, End, Usage};
 use super::relay::Relay;
+use crate::signal::duplex::Duplex;
 use crate::signal::rest::Rest as AtRest;
 use crate::telemetry::EndReason;
 
@@ -46,6 +48,13 @@ pub trait Departure {
 enum Kind {
     Whole(Bytes, u64),
     Relay(Pin<Box<dyn Relayed>>),
+    Tunnel(Box<dyn Tunnelled>),
+}
+
+/// Bytes in both directions, which nobody here looks at.
+pub trait Tunnelled: HttpBody<Data = Bytes, Error = Abort> + Duplex + Unpin {
+    /// How it has ended, as far as it has.
+    fn how_it_ended(&self) -> End;
 }
 
 /// What a relay is to its body, whatever it relays from.
@@ -82,6 +91,11 @@ impl Body {
         Self::new(Kind::Relay(Box::into_pin(relay)))
     }
 
+    /// What `tunnel` brings. It also takes what the client sends.
+    pub fn tunnel(tunnel: Box<dyn Tunnelled>) -> Self {
+        Self::new(Kind::Tunnel(tunnel))
+    }
+
     fn new(kind: Kind) -> Self {
         Self { kind, attached: Vec::new(), departure: None, leftover: None, settled: false }
     }
@@ -112,6 +126,7 @@ impl Body {
                 ..End::default()
             },
             Kind::Relay(relay) => relay.how_it_ended(),
+            Kind::Tunnel(tunnel) => tunnel.how_it_ended(),
         };
         let is_left = end.reason.is_none();
         if is_left {
@@ -133,8 +148,17 @@ impl Body {
 impl AtRest for Body {
     fn is_at_rest(&self) -> bool {
         match &self.kind {
-            Kind::Whole(..) => false,
+            Kind::Whole(..) | Kind::Tunnel(_) => false,
             Kind::Relay(relay) => relay.is_at_rest(),
+        }
+    }
+}
+
+impl Duplex for Body {
+    fn poll_take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.kind {
+            Kind::Tunnel(tunnel) => tunnel.poll_take(cx, bytes),
+            Kind::Whole(..) | Kind::Relay(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 }
@@ -148,6 +172,7 @@ impl HttpBody for Body {
             Kind::Whole(bytes, _) if bytes.is_empty() => None,
             Kind::Whole(bytes, _) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Kind::Relay(relay) => ready!(relay.as_mut().poll_frame(cx)),
+            Kind::Tunnel(tunnel) => ready!(Pin::new(tunnel).poll_frame(cx)),
         };
         if !matches!(frame, Some(Ok(_))) || self.is_end_stream() {
             self.settle();
@@ -159,13 +184,14 @@ impl HttpBody for Body {
         match &self.kind {
             Kind::Whole(bytes, _) => bytes.is_empty(),
             Kind::Relay(relay) => relay.is_end_stream(),
+            Kind::Tunnel(tunnel) => tunnel.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Whole(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Relay(_) => SizeHint::default(),
+            Kind::Relay(_) | Kind::Tunnel(_) => SizeHint::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ mod window;
 #[cfg(test)]
 mod script;
 
-pub use body::{Body, Departure, Rest};
+pub use body::{Body, Departure, Rest, Tunnelled};
 pub use end::{Abort, End, Usage};
 pub use phase::PhaseGuard;
 pub use relay::{Answer, Opening, Relay, Settings, Successor, Successors};

@@ -148,6 +148,7 @@ values!(Endpoint {
     Rerank => "rerank",
     Files => "files",
     Batches => "batches",
+    Realtime => "realtime",
     Messages => "messages",
     CountTokens => "count_tokens",
     GenerateContent => "generate_content",

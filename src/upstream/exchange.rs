@@ -20,6 +20,7 @@ use super::http1;
 use super::http2::{self, Ticket};
 use super::lease::Lease;
 use super::singleton::Singleton;
+use super::upgrade::Switch;
 use crate::config::{self, Protocol};
 use crate::reactor::tls::Connector;
 use crate::telemetry::{FailurePhase, Recorder, Stage};
@@ -94,6 +95,23 @@ impl Peer {
         }
     }
 
+    /// See [`Pool::switch`](super::Pool::switch).
+    pub(super) async fn switch(&self, key: usize, request: &Request) -> Result<Switch, SendError> {
+        let origin = &self.origins[key];
+        origin.check(request).map_err(|cause| SendError::unsent(FailurePhase::Response, cause))?;
+        let permit = self.caps.acquire(self.id).ok_or_else(|| self.at_cap())?;
+        let started = Instant::now();
+        let connector = self.connector.as_ref().map(Connector::http1);
+        let (io, _) = Box::pin(connect(&self.config, &self.names, connector.as_ref())).await?;
+        self.recorder.upstream_connected(self.id, started.elapsed());
+        let lease = Lease::new(self.recorder.clone(), self.id, permit);
+        http1::Link::new(io, lease).switch(origin, request, &self.cache).await
+    }
+
+    fn at_cap(&self) -> SendError {
+        SendError::unsent(FailurePhase::Cap, Cause::Cap(self.config.connections_max))
+    }
+
     /// A used connection or a new one.
     async fn line(&self, avoid: Option<&Rc<http2::Link>>) -> Result<Line, SendError> {
         loop {
@@ -121,8 +139,7 @@ impl Peer {
     /// Makes a connection.
     async fn open(&self) -> Result<Line, SendError> {
         let config = &self.config;
-        let at_cap = || SendError::unsent(FailurePhase::Cap, Cause::Cap(config.connections_max));
-        let permit = self.caps.acquire(self.id).ok_or_else(at_cap)?;
+        let permit = self.caps.acquire(self.id).ok_or_else(|| self.at_cap())?;
         let started = Instant::now();
         // On the heap: connecting is rare, and its state would widen every exchange.
         let (io, deadline) = Box::pin(connect(config, &self.names, self.connector.as_ref())).await?;

@@ -32,6 +32,7 @@ use super::incoming::Incoming;
 use super::lease::Lease;
 use super::outgoing::Outgoing;
 use super::scratch;
+use super::upgrade::{Switch, Upgraded};
 use crate::reactor::{Idle, Io};
 use crate::telemetry::ConnectionState;
 
@@ -52,6 +53,13 @@ pub(super) struct Link {
     idle_since: Instant,
     /// Last, so that the socket is closed before its permit is free.
     lease: Lease,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Answer,
+    Tunnel,
 }
 
 impl Link {
@@ -82,6 +90,35 @@ impl Link {
         request: &Request,
         cache: &Rc<Cache>,
     ) -> Result<Response<Body>, SendError> {
+        let head = self.ask(origin, request, Wanted::Answer).await?;
+        Ok(self.answer(head, cache))
+    }
+
+    /// Sends the request and waits for the connection to become a tunnel.
+    ///
+    /// # Errors
+    /// As those of [`exchange`](Self::exchange).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection at once.
+    pub(super) async fn switch(
+        mut self: Box<Self>,
+        origin: &Origin,
+        request: &Request,
+        cache: &Rc<Cache>,
+    ) -> Result<Switch, SendError> {
+        let head = self.ask(origin, request, Wanted::Tunnel).await?;
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Switch::Refused(self.answer(head, cache)));
+        }
+        let Self { io, lease, .. } = *self;
+        let mut response = Response::new(Upgraded::new(io, head.rest, lease));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        Ok(Switch::Done(response))
+    }
+
+    async fn ask(&mut self, origin: &Origin, request: &Request, wanted: Wanted) -> Result<Head, SendError> {
         self.lease.set(ConnectionState::Active);
         self.io.conn().urgent(true);
         self.streams = false;
@@ -91,12 +128,16 @@ impl Link {
             if mem::replace(&mut begun, true) {
                 self.outgoing.drive(&mut self.io, cx);
             } else {
-                self.begin(cx, origin, request);
+                self.begin(cx, origin, request, wanted);
             }
-            self.poll_head(cx, &request.method, &mut reading)
+            self.poll_head(cx, &request.method, &mut reading, wanted)
         })
         .await;
-        let head = answer.map_err(|cause| SendError::response(self.outgoing.has_begun(), cause))?;
+        answer.map_err(|cause| SendError::response(self.outgoing.has_begun(), cause))
+    }
+
+    /// The answer that begins with `head`.
+    fn answer(mut self: Box<Self>, head: Head, cache: &Rc<Cache>) -> Response<Body> {
         let Head { status, version, headers, framing, length, reusable, mut rest } = head;
         self.incoming = Incoming::new(framing, length);
         let piece = self.incoming.take(&mut rest);
@@ -110,12 +151,16 @@ impl Link {
         *response.status_mut() = status;
         *response.version_mut() = version;
         *response.headers_mut() = headers;
-        Ok(response)
+        response
     }
 
-    fn begin(&mut self, cx: &mut Context<'_>, origin: &Origin, request: &Request) {
+    fn begin(&mut self, cx: &mut Context<'_>, origin: &Origin, request: &Request, wanted: Wanted) {
         scratch::write(|head| {
             origin.http1(request, head);
+            if wanted == Wanted::Tunnel {
+                head.truncate(head.len() - b"\r\n".len());
+                head.extend_from_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n\r\n");
+            }
             let mut body = Bytes::new();
             if request.body.len() <= JOINED_BYTES_MAX {
                 head.extend_from_slice(&request.body);
@@ -131,6 +176,7 @@ impl Link {
         cx: &mut Context<'_>,
         method: &Method,
         reading: &mut Reading,
+        wanted: Wanted,
     ) -> Poll<Result<Head, Cause>> {
         if !self.outgoing.has_begun()
             && let Some(error) = self.outgoing.take_failure()
@@ -147,7 +193,9 @@ impl Link {
                 };
                 buffer[..before].copy_from_slice(reading.kept());
                 match reading.take(&buffer[..before + read], method) {
-                    Ok(Some(head)) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                    Ok(Some(head))
+                        if head.status == StatusCode::SWITCHING_PROTOCOLS && wanted == Wanted::Answer =>
+                    {
                         return Poll::Ready(Err(Cause::Switched));
                     }
                     Ok(Some(head)) => return Poll::Ready(Ok(head)),

@@ -29,6 +29,7 @@ mod ping;
 mod pool;
 mod scratch;
 mod singleton;
+mod upgrade;
 mod wire;
 
 #[cfg(test)]
@@ -42,3 +43,4 @@ pub use connect::Connectors;
 pub use error::{BodyError, BodyErrorKind, Cause, Malformed, SendError};
 pub use head::Request;
 pub use pool::Pool;
+pub use upgrade::{Switch, Upgraded};

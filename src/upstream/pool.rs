@@ -16,6 +16,7 @@ use super::exchange::Peer;
 use super::flight::Flight;
 use super::head::{Origin, Request};
 use super::singleton::Singleton;
+use super::upgrade::Switch;
 use crate::config::{self, Protocol};
 use crate::telemetry::Recorder;
 use crate::units::UpstreamId;
@@ -102,6 +103,26 @@ impl Pool {
             peer.recorder.upstream_failed(upstream, failed.phase);
         }
         answer
+    }
+
+    /// Asks for a tunnel over a connection of its own, of HTTP/1.1: what `request` says, and that the protocol is to be
+    /// switched to WebSocket.
+    ///
+    /// # Errors
+    /// As those of [`send`](Self::send). Nothing is sent again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    ///
+    /// # Panics
+    /// When `upstream` or `key` is of another configuration.
+    pub async fn switch(&self, upstream: UpstreamId, key: usize, request: &Request) -> Result<Switch, SendError> {
+        let peer = &self.peers[upstream.index()];
+        let switched = peer.switch(key, request).await;
+        if let Err(failed) = &switched {
+            peer.recorder.upstream_failed(upstream, failed.phase);
+        }
+        switched
     }
 
     /// Closes connections that the peer has closed, that are too old, or unused for too long. Called about

@@ -70,8 +70,8 @@ fn requests_to_amazon_are_signed() {
     assert!(authorization.contains("/us-east-1/bedrock/aws4_request, SignedHeaders="), "{authorization}");
     assert_eq!(exchange.head.get("x-amz-security-token"), Some("token-canary"));
     assert!(exchange.head.get("x-amz-date").is_some());
-    exchange.answer(500, &[], b"{}");
-    client.answer();
+    exchange.answer(400, &[("content-type", "application/json")], b"{\"message\":\"no\"}");
+    assert_eq!(client.answer().0.status(), 400);
     std::thread::sleep(Duration::from_millis(100));
     let told = gateway.admin_get("/metrics") + &gateway.log();
     assert!(!told.contains("canary"), "a secret or a prompt is told");

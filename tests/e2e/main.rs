@@ -28,6 +28,7 @@ mod limits;
 mod pool;
 mod queueing;
 mod reactor;
+mod realtime;
 mod resilience;
 mod routing;
 mod secrets;
