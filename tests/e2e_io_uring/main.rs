@@ -20,6 +20,8 @@ mod chat;
 mod choice;
 #[path = "../e2e/continuation.rs"]
 mod continuation;
+#[path = "../e2e/credentials.rs"]
+mod credentials;
 #[path = "../e2e/dialects.rs"]
 mod dialects;
 #[path = "../e2e/disconnect.rs"]
@@ -40,6 +42,8 @@ mod pool;
 mod queueing;
 #[path = "../e2e/reactor.rs"]
 mod reactor;
+#[path = "../e2e/realtime.rs"]
+mod realtime;
 #[path = "../e2e/resilience.rs"]
 mod resilience;
 #[path = "../e2e/routing.rs"]
