@@ -525,6 +525,7 @@ mod tests {
             ("POST /v1/batches", Batches, None),
             ("GET /v1/batches/b", Batches, Some("b")),
             ("POST /v1/batches/b/cancel", Batches, Some("b")),
+            ("GET /v1/realtime", Realtime, None),
         ] {
             check(request, &Ok((endpoint, id)));
         }
@@ -570,7 +571,7 @@ mod tests {
             "/v1/responses/a/b",
             "/v1/files/a/content/x",
             "/v1/batches/a/content",
-            "/v1/realtime",
+            "/v1/realtime/sessions",
         ] {
             check(&format!("GET {path}"), &Err(NoMatch::NotFound));
             check(&format!("POST {path}"), &Err(NoMatch::NotFound));

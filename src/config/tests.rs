@@ -88,7 +88,7 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
             "config.toml:5:2: sever: unknown key; did you mean \"server\"?",
             "config.toml:7:3: server.colour: unknown key; known are listen, open, workers, pin, reactor, tick, \
              connections_max, in_flight_max, header_timeout, body_timeout, idle_timeout, header_bytes_max, \
-             headers_max, body_bytes_max, h2_streams_max, send_buffer, tls",
+             headers_max, body_bytes_max, h2_streams_max, send_buffer, realtime, tls",
             "config.toml:8:9: server.tsl: unknown key; did you mean \"tls\"?",
         ],
     );
@@ -457,6 +457,7 @@ fn the_shipped_file_names_every_key() {
     let sections = [
         "",
         "[server]",
+        "[server.realtime]",
         "[server.tls]",
         "[stream]",
         "[limits]",
