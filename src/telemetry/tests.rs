@@ -212,10 +212,8 @@ fn before_the_targets_exist_nothing_is_told_about_them() {
 fn every_listed_family_is_exposed_with_its_help() {
     let telemetry = telemetry(1);
     record_everything(&telemetry.recorder(0));
-    telemetry.credentials_refreshed(
-        UpstreamId::new(0),
-        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800)),
-    );
+    telemetry
+        .credentials_refreshed(UpstreamId::new(0), Some(SystemTime::UNIX_EPOCH + Duration::from_hours(1_139_568)));
     telemetry.credentials_failed(UpstreamId::new(1));
     let text = telemetry.encode();
     for line in [
