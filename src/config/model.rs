@@ -208,7 +208,7 @@ impl fmt::Display for Difference<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{accept, refuse_after_minimal};
+    use crate::config::tests::{accept, refuse_after_minimal};
     use super::*;
 
     #[test]
