@@ -15,11 +15,14 @@ const TIERS_MAX: usize = 16;
 /// Targets of one tier: a large fleet of model servers.
 const TIER_TARGETS_MAX: usize = 64;
 
+/// What a target says of the model of an upstream: the same wherever it stands.
+type Said = (Option<Prefill>, Vec<BodyDefault>);
+
 /// Reads the targets of all routes.
 pub(super) struct Targets<'a> {
     upstreams: &'a [Upstream],
     /// What targets have said of the models of upstreams.
-    said: HashMap<(usize, Option<String>), (Option<Prefill>, Vec<BodyDefault>)>,
+    said: HashMap<(usize, Option<String>), Said>,
 }
 
 /// What a target needs to know of its route.

@@ -129,7 +129,7 @@ impl Way<'_> {
         let mut asked = Asked {
             request: dialects::conversation::Request::default(),
             unique: unique.clone(),
-            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            now: wall_clock(),
             request_id: self.call.record.id.to_string(),
         };
         let (sent, task) = if let Some(embed) = dialects::embed_front(self.call.endpoint) {
@@ -206,6 +206,12 @@ fn merge(document: &mut Value, name: &str, value: Value) {
             object.insert(name.to_owned(), value);
         }
     }
+}
+
+/// Seconds since 1970, for answers whose provider tells no time.
+#[expect(clippy::disallowed_methods, reason = "it is told to people, and nothing is decided by it")]
+fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A request that the client has made in a wrong way.

@@ -64,9 +64,9 @@ impl Gathered {
         let last = parts.last_mut().filter(|_| !breaks).map(|part| &mut part.content);
         match (delta, last) {
             (Delta::Part, _) => self.breaks = true,
-            (Delta::Text(piece), Some(Content::Text { text, .. })) => text.push_str(&piece),
+            (Delta::Text(piece), Some(Content::Text { text, .. }))
+            | (Delta::Refusal(piece), Some(Content::Refusal(text))) => text.push_str(&piece),
             (Delta::Text(piece), _) => parts.push(Part::text(piece)),
-            (Delta::Refusal(piece), Some(Content::Refusal(text))) => text.push_str(&piece),
             (Delta::Refusal(piece), _) => parts.push(Part::new(Content::Refusal(piece))),
             (Delta::Annotation(annotation), Some(Content::Text { annotations, .. })) => {
                 annotations.push(annotation);

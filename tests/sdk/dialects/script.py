@@ -46,8 +46,10 @@ def plan(kind, view):
     """The parts of the answer, and whether it ends because tools are to be called."""
     last = view.texts[-1] if view.texts else ""
     thought = [Thought("Let me think about it.")] if view.thinking else []
-    if view.forced and view.forced not in ("get_weather", "get_time"):
-        return [Call("call_form", view.forced, {"name": "Ada", "age": 36})], True
+    # A tool that is the form of the answer: it must be called, or is the only one.
+    form = view.forced or (view.tools[0] if len(view.tools) == 1 and not view.results else None)
+    if form and form not in ("get_weather", "get_time"):
+        return [Call("call_form", form, {"name": "Ada", "age": 36})], True
     if view.tools and not view.results and "no tools" not in last:
         calls = [Call("call_1", "get_weather", {"city": "Paris"})]
         if "both" in last:
