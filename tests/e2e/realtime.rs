@@ -13,6 +13,8 @@ const ACCEPTED: [(&str, &str); 4] = [
     ("sec-websocket-protocol", "realtime"),
 ];
 
+const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
+
 fn setup(more: &str) -> Setup {
     Setup::new().env("CLIENT_KEY", KEY).tables(&format!(
         "[[keys]]\nname = \"team\"\nkey_env = \"CLIENT_KEY\"\nstreams = 1\n{more}\n\
@@ -118,7 +120,6 @@ fn without_keys_no_page_may_open_one() {
 
 #[test]
 fn silence_is_told_between_two_frames_and_ends_any_tunnel() {
-    const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
     let upstream = Upstream::start(Http::One);
     let gateway =
         setup("[server.realtime]\nidle_timeout = \"300ms\"").upstream("up", upstream.address(), "").start();
@@ -132,5 +133,19 @@ fn silence_is_told_between_two_frames_and_ends_any_tunnel() {
     let (mut client, mut exchange) = open(&gateway, &upstream);
     exchange.wire().send(&[0x81, 3, b'h', b'i']).expect("the gateway reads");
     assert_eq!(client.wire.exactly(4).expect("a part of a frame"), [0x81, 3, b'h', b'i']);
+    client.wire.until_closed();
+}
+
+#[test]
+fn the_end_of_the_process_is_told() {
+    let upstream = Upstream::start(Http::One);
+    let gateway =
+        setup("[drain]\ndelay = \"0s\"\ntimeout = \"300ms\"").upstream("up", upstream.address(), "").start();
+    let (mut client, mut exchange) = open(&gateway, &upstream);
+    gateway.signal("TERM");
+    // It goes on until the deadline.
+    client.wire.send(b"last").expect("the gateway reads");
+    assert_eq!(exchange.wire().exactly(4).expect("a word"), b"last");
+    assert_eq!(client.wire.exactly(4).expect("a goodbye"), GOING_AWAY);
     client.wire.until_closed();
 }

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::support::Gateway;
-use crate::support::client::{Client, H2Client};
+use crate::support::client::{Client, H2Client, Reader as _};
 use crate::support::driver::block;
 use crate::support::setup::{CHAT, CHAT_PATH, DONE, Setup};
-use crate::support::upstream::{Http, Upstream, tls_wire};
+use crate::support::upstream::{Http, Upstream, head_text, tls_wire};
 use crate::support::wire::{HANG, Wire};
 
 /// An authority and a certificate of its for 127.0.0.1, as files.
@@ -161,6 +161,28 @@ fn trusting(ca_file: &Path, upstream: &Upstream) -> Gateway {
     let base_url = format!("https://{}/v1", upstream.address());
     let more = format!("ca_file = \"{}\"", ca_file.display());
     Setup::new().upstream_at("up", &base_url, &more).start()
+}
+
+#[test]
+fn a_tunnel_asks_for_http1_where_there_is_more() {
+    let certificates = Certificates::new();
+    let config = certificates.server(&[b"h2", b"http/1.1"]);
+    let upstream = Upstream::http1(move |stream| tls_wire(&config, stream));
+    let gateway = trusting(&certificates.file("ca.pem"), &upstream);
+    let mut client = Client::connect(gateway.address(0));
+    let key =
+        [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")];
+    client.ask("GET", "/v1/realtime?model=m", &key, b"");
+    let mut exchange = upstream.next();
+    exchange.wire().send(head_text(101, &[("upgrade", "websocket")]).as_bytes()).expect("the gateway reads");
+    assert_eq!(client.head().status(), 101);
+    let piece = vec![7; 50_000];
+    for _ in 0..10 {
+        client.wire.send(&piece).expect("the gateway reads");
+        assert!(exchange.wire().exactly(piece.len()).expect("all of it") == piece);
+        exchange.wire().send(&piece).expect("the gateway reads");
+        assert!(client.wire.exactly(piece.len()).expect("all of it") == piece);
+    }
 }
 
 #[test]
