@@ -250,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn clients_of_anthropic_are_told_that_no_conversation_is_held() {
+        let told = |param: &'static str| {
+            parsed(&body(&Error::new(Kind::BadRequest, "d").with_param(param), Dialect::Anthropic, "r"))
+        };
+        let expected = json!({ "error_code": "thread_unsupported_request" });
+        assert_eq!(told("thread")["error"]["details"], expected);
+        assert_eq!(told("model")["error"].get("details"), None);
+    }
+
+    #[test]
     fn details_have_googles_form() {
         let error =
             Error::new(Kind::RateLimited, "d").with_param("p").with_retry_after(Duration::from_micros(1_500_001));

@@ -30,6 +30,11 @@ pub(super) fn read(body: &[u8], place: &Place<'_>, is_count: bool) -> Result<Req
         stream,
         ..Request::default()
     };
+    if taken(&mut body, "thread").is_some() {
+        // Never dropped: what the client sends next is but the end of what it takes for known.
+        let problem = "thread: The provider of this model holds no conversations; send all of it.";
+        return Err(Refusal::of("thread", problem));
+    }
     if !is_count && body.get("max_tokens").and_then(Value::as_u64).is_none() {
         return Err(Refusal::of("max_tokens", "max_tokens: Field required, a whole number"));
     }
@@ -367,6 +372,16 @@ mod tests {
             let expected: Vec<_> = expected.into_iter().map(|(wish, name)| (wish, name.to_owned())).collect();
             assert_eq!(wishes(body.clone()), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn a_conversation_that_the_server_is_to_hold_is_refused_by_name() {
+        let mut body = json!({ "model": "m", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+        let read = |body: &Value| read(body.to_string().as_bytes(), &Place::default(), false);
+        body["thread"] = json!({ "type": "create" });
+        assert_eq!(read(&body).expect_err("refused").param.as_deref(), Some("thread"));
+        body["thread"] = Value::Null;
+        assert!(read(&body).is_ok());
     }
 
     #[test]
