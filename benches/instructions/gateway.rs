@@ -107,6 +107,19 @@ pin = false
 name = "lockstep"
 base_url = "http://{upstream}/v1"
 
+[[upstreams]]
+name = "claude"
+kind = "anthropic"
+base_url = "http://{upstream}/v1"
+
+[[routes]]
+model = "claude"
+targets = ["claude"]
+
+[[routes]]
+model = "*"
+targets = ["lockstep"]
+
 [admin]
 listen = "off"
 

@@ -36,6 +36,38 @@ pub(crate) fn events(gateway: &Gateway, count: u64) -> Result<()> {
     client.until(b"data: [DONE]\n\n")
 }
 
+/// One stream of `count` events in Anthropic's dialect, for a client that speaks OpenAI's.
+pub(crate) fn translated(gateway: &Gateway, count: u64) -> Result<()> {
+    let mut client = End::new(TcpStream::connect(gateway.addr)?)?;
+    client.send(&request_for("claude", true, "{\"role\":\"user\",\"content\":\"last word\"}"))?;
+    let mut upstream = End::new(gateway.upstream.accept()?.0)?;
+    upstream.until(b"last word")?;
+    upstream.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    let mut event = |kind: &str, members: &str| {
+        let event = format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{members}}}\n\n");
+        upstream.send(&format!("{:x}\r\n{event}\r\n", event.len()))
+    };
+    event(
+        "message_start",
+        ",\"message\":{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude\",\"content\":[],\
+         \"stop_reason\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}",
+    )?;
+    event("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}")?;
+    // As long as the text of the other stream.
+    let text = "~".repeat(EVENT_BYTES - 180);
+    for number in 0..count {
+        let mark = format!("mark{number:08}");
+        let delta = format!("{{\"type\":\"text_delta\",\"text\":\"{text}{mark}\"}}");
+        event("content_block_delta", &format!(",\"index\":0,\"delta\":{delta}"))?;
+        client.until(mark.as_bytes())?;
+    }
+    event("content_block_stop", ",\"index\":0")?;
+    event("message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}")?;
+    event("message_stop", "")?;
+    upstream.send("0\r\n\r\n")?;
+    client.until(b"data: [DONE]\n\n")
+}
+
 /// `count` requests on one connection, each answered whole.
 pub(crate) fn requests(gateway: &Gateway, count: u64) -> Result<()> {
     let mut client = End::new(TcpStream::connect(gateway.addr)?)?;
@@ -65,7 +97,11 @@ pub(crate) fn requests(gateway: &Gateway, count: u64) -> Result<()> {
 }
 
 fn request(stream: bool) -> String {
-    let body = format!("{{\"model\":\"bench\",\"stream\":{stream},\"messages\":[]}}");
+    request_for("bench", stream, "")
+}
+
+fn request_for(model: &str, stream: bool, message: &str) -> String {
+    let body = format!("{{\"model\":\"{model}\",\"stream\":{stream},\"messages\":[{message}]}}");
     format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",

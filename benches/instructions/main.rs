@@ -45,6 +45,8 @@ struct Args {
 struct Figures {
     /// Of one event of a stream, HTTP/1.1 on both sides, when events come one at a time.
     event: u64,
+    /// The same, of an event that comes in Anthropic's dialect and goes on in OpenAI's.
+    translated: u64,
     /// Of one request that is answered whole, on connections that are open.
     request: u64,
 }
@@ -58,6 +60,7 @@ fn main() -> Result<()> {
     }
     let found = Figures {
         event: each(&args.millstream, lockstep::events)?,
+        translated: each(&args.millstream, lockstep::translated)?,
         request: each(&args.millstream, lockstep::requests)?,
     };
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions/expected.toml");
@@ -66,15 +69,19 @@ fn main() -> Result<()> {
     }
     let text = fs::read_to_string(&file).context("read the expectations; --record writes them")?;
     let expected: Figures = toml::from_str(&text)?;
-    let rows = [("event", found.event, expected.event), ("request", found.request, expected.request)];
+    let rows = [
+        ("event", found.event, expected.event),
+        ("translated", found.translated, expected.translated),
+        ("request", found.request, expected.request),
+    ];
     let mut longer = Vec::new();
     for (name, found, expected) in rows {
         let change = found as f64 / expected as f64 - 1.0;
-        writeln!(out, "{name:<8} {found:>8} instructions, expected {expected:>8} ({:+.1} %)", change * 100.0)?;
+        writeln!(out, "{name:<10} {found:>8} instructions, expected {expected:>8} ({:+.1} %)", change * 100.0)?;
         if change > TOLERANCE {
             longer.push(name);
         } else if change < -TOLERANCE {
-            writeln!(out, "         less by much: keep it so with --record")?;
+            writeln!(out, "           less by much: keep it so with --record")?;
         }
     }
     if !cfg!(target_arch = "x86_64") {

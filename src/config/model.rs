@@ -208,8 +208,8 @@ impl fmt::Display for Difference<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::tests::{accept, refuse_after_minimal};
     use super::*;
+    use crate::config::tests::{accept, refuse_after_minimal};
 
     #[test]
     fn the_file_goes_before_what_is_known() {
