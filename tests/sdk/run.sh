@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The real OpenAI SDKs, newest releases, against the real binary. Everything it makes stays below target/sdk.
+# The real SDKs, newest releases, against the real binary. Everything it makes stays below target/sdk.
 #
-#   tests/sdk/run.sh                  both SDKs
-#   tests/sdk/run.sh python [ARGS]    pytest ARGS
-#   tests/sdk/run.sh node
+#   tests/sdk/run.sh                  all of these
+#   tests/sdk/run.sh python [ARGS]    OpenAI's for Python: pytest ARGS
+#   tests/sdk/run.sh node             OpenAI's for Node
+#   tests/sdk/run.sh dialects [ARGS]  the SDKs of every dialect before providers of every kind: pytest ARGS
 #
 # MILLSTREAM_BIN names another binary than target/debug/millstream. RECORDINGS_DIR, if set, names a folder of
 # recorded provider answers to replay.
@@ -31,7 +32,7 @@ python_sdk() {
     "$made/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade openai pytest ||
         "$made/venv/bin/python" -c 'import openai, pytest'
     "$made/venv/bin/python" -c 'import openai; print("openai for Python", openai.__version__)'
-    (cd "$here" && "$made/venv/bin/python" -m pytest -q -p no:cacheprovider --rootdir . "$@" </dev/null)
+    (cd "$here" && "$made/venv/bin/python" -m pytest -q -p no:cacheprovider --rootdir . --ignore dialects "$@" </dev/null)
 }
 
 node_sdk() {
@@ -46,15 +47,37 @@ node_sdk() {
     )
 }
 
+# Packages of their own: some of them hold others back.
+dialects_sdk() {
+    local packages=(pytest openai anthropic google-genai ollama langchain-openai langchain-anthropic
+        langchain-google-genai litellm llm)
+    if [[ ! -x $made/dialects/bin/python ]]; then
+        python3 -m venv "$made/dialects"
+    fi
+    "$made/dialects/bin/python" -m pip install --quiet --disable-pip-version-check "${packages[@]}" ||
+        "$made/dialects/bin/python" -c 'import openai, anthropic, google.genai, ollama, pytest'
+    mkdir -p "$made/dialects-node"
+    cp "$here"/dialects/node/* "$made/dialects-node/"
+    (
+        cd "$made/dialects-node"
+        npm install --silent --no-fund --no-audit --no-package-lock </dev/null || [[ -d node_modules/openai ]]
+    )
+    export DIALECTS_NODE="$made/dialects-node"
+    export PATH="$made/dialects/bin:$PATH"
+    (cd "$here/dialects" && "$made/dialects/bin/python" -m pytest -q -p no:cacheprovider --rootdir . "$@" </dev/null)
+}
+
 case ${1:-all} in
     all)
         python_sdk
         node_sdk
+        dialects_sdk
         ;;
     python) python_sdk "${@:2}" ;;
     node) node_sdk ;;
+    dialects) dialects_sdk "${@:2}" ;;
     *)
-        echo "usage: run.sh [all | python [PYTEST ARGS] | node]" >&2
+        echo "usage: run.sh [all | python [PYTEST ARGS] | node | dialects [PYTEST ARGS]]" >&2
         exit 2
         ;;
 esac
