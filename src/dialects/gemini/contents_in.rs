@@ -1,6 +1,6 @@
 //! From a client's `contents` to the messages of a conversation (Gemini API reference, `Content` and `Part`).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::fields::{get, list, text};
 use super::proof;
@@ -140,7 +140,7 @@ impl Contents {
             (None, Some(id)) => (id.to_owned(), name.to_owned()),
             (None, None) => (self.make_id(), name.to_owned()),
         };
-        let (text, is_error) = get(response, "response").map_or_else(Default::default, outcome);
+        let (text, is_error) = get(response, "response").map(|given| outcome(given, &name)).unwrap_or_default();
         let mut parts = Vec::new();
         if !text.is_empty() {
             parts.push(Part::text(text));
@@ -168,16 +168,23 @@ impl Contents {
     }
 }
 
-/// What a function gave: under `output` or, if it failed, `error`; otherwise all of it is the output. Many clients say
-/// `result`, as the SDK itself does.
-fn outcome(response: &Value) -> (String, bool) {
+/// What a function of this name gave: under `output` or, if it failed, `error`; otherwise all of it is the output. Many
+/// clients say `result`, as the SDK itself does, or `content`, some of them beside the name of the function.
+fn outcome(response: &Value, function: &str) -> (String, bool) {
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let only = response.as_object().filter(|members| members.len() == 1).and_then(|members| members.iter().next());
-    match only {
-        Some((name, value)) if name == "output" || name == "result" => (plain(value), false),
-        Some((name, value)) if name == "error" => (plain(value), true),
-        _ => (plain(response), false),
-    }
+    let is_name = |(name, value): &(&String, &Value)| *name == "name" && *value == function;
+    let said = |members: &Map<String, Value>| {
+        let is_named = members.contains_key("content");
+        let mut rest = members.iter().filter(|member| !(is_named && is_name(member)));
+        match (rest.next(), rest.next()) {
+            (Some((name, value)), None) if matches!(&**name, "output" | "result" | "content") => {
+                Some((plain(value), false))
+            }
+            (Some((name, value)), None) if name == "error" => Some((plain(value), true)),
+            _ => None,
+        }
+    };
+    response.as_object().and_then(said).unwrap_or_else(|| (plain(response), false))
 }
 
 fn media(path: &str, blob: &Value) -> Result<Media, Refusal> {

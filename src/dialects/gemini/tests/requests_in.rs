@@ -1,6 +1,6 @@
 //! Clients' requests.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::read;
 use crate::dialects::conversation::{
@@ -104,6 +104,31 @@ fn thinking_is_off_by_itself_or_by_level() {
     assert_eq!(thinking(json!({"thinkingBudget": -1})), auto);
     let low = Thinking { enabled: Some(true), effort: Some(Effort::Low), summary: none, ..Thinking::default() };
     assert_eq!(thinking(json!({"thinkingLevel": "LOW"})), low);
+}
+
+#[test]
+fn a_result_is_what_stands_in_its_wrapping() {
+    for (response, said, is_error) in [
+        (json!({"output": "sun"}), "sun", false),
+        (json!({"result": {"sky": "blue"}}), r#"{"sky":"blue"}"#, false),
+        // LiteLLM's and Vercel's.
+        (json!({"content": "sun"}), "sun", false),
+        (json!({"name": "weather", "content": "sun"}), "sun", false),
+        (json!({"error": "no sky"}), "no sky", true),
+        // These are the function's own words.
+        (json!({"name": "weather"}), r#"{"name":"weather"}"#, false),
+        (json!({"name": "other", "content": "sun"}), r#"{"content":"sun","name":"other"}"#, false),
+        (json!({"name": "weather", "result": 1}), r#"{"name":"weather","result":1}"#, false),
+    ] {
+        let given = json!({"functionResponse": {"name": "weather", "response": response}});
+        let request = read(&json!({"contents": [{"role": "user", "parts": [given]}]}));
+        let Content::ToolResult(result) = &request.messages[0].parts[0].content else { panic!("no result") };
+        let text: Value = result.parts[0]
+            .as_text()
+            .map_or(Value::Null, |text| serde_json::from_str(text).unwrap_or(json!(text)));
+        let expected: Value = serde_json::from_str(said).unwrap_or(json!(said));
+        assert_eq!((text, result.is_error), (expected, is_error));
+    }
 }
 
 #[test]
