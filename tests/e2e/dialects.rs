@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Client, Reader};
 use crate::support::setup::{Lab, Setup};
-use crate::support::upstream::{Exchange, Http};
+use crate::support::upstream::Exchange;
 
 const KEY: &str = "client-key-0123456789";
 
@@ -52,7 +52,7 @@ const FRONTS: [Front; 3] = [
     Front {
         path: "/api/chat",
         body: r#"{"model":"m","messages":[]}"#,
-        passed: "/v1/chat",
+        passed: "/v1/api/chat",
         content_type: "application/x-ndjson",
         endpoint: "ollama_chat",
         parts: [
@@ -64,9 +64,20 @@ const FRONTS: [Front; 3] = [
     },
 ];
 
-fn keyed(setup: Setup) -> Lab {
+/// The kind of upstream that speaks the dialect of a path.
+fn kind_of(path: &str) -> &'static str {
+    match path {
+        path if path.starts_with("/v1/messages") => "anthropic",
+        path if path.starts_with("/api/") => "ollama",
+        path if path.contains("/models/") => "gemini",
+        _ => "openai",
+    }
+}
+
+/// Before an upstream that speaks the dialect of `path`.
+fn keyed(setup: Setup, path: &str) -> Lab {
     let keys = "[[keys]]\nname = \"team\"\nkey_env = \"CLIENT_KEY\"\nmodels = [\"m\"]\nrequests_per_minute = 100";
-    setup.env("CLIENT_KEY", KEY).tables(keys).lab(Http::One)
+    setup.env("CLIENT_KEY", KEY).tables(keys).lab_of(kind_of(path))
 }
 
 fn ask(lab: &Lab, path: &str, body: &str) -> Client {
@@ -105,7 +116,7 @@ fn check_error(path: &str, told: &Value, words: [&str; 3]) {
 #[test]
 fn streams_of_the_same_dialect_pass_byte_for_byte_and_are_understood() {
     for front in &FRONTS {
-        let lab = keyed(Setup::new());
+        let lab = keyed(Setup::new(), front.path);
         let mut client = ask(&lab, front.path, front.body);
         let mut exchange = lab.upstream.next();
         assert_eq!(exchange.head.path(), front.passed);
@@ -127,7 +138,6 @@ fn streams_of_the_same_dialect_pass_byte_for_byte_and_are_understood() {
 
 #[test]
 fn whole_answers_pass_byte_for_byte() {
-    let lab = keyed(Setup::new());
     for (path, body) in [
         ("/v1/messages", r#"{"model":"m","messages":[]}"#),
         ("/v1/messages/count_tokens", r#"{"model":"m","messages":[]}"#),
@@ -139,6 +149,7 @@ fn whole_answers_pass_byte_for_byte() {
         ("/api/generate", r#"{"model":"m","stream":false}"#),
         ("/api/embed", r#"{"model":"m","input":"a"}"#),
     ] {
+        let lab = keyed(Setup::new(), path);
         let mut client = ask(&lab, path, body);
         let exchange = lab.upstream.next();
         assert_eq!(exchange.body, body.as_bytes());
@@ -151,7 +162,7 @@ fn whole_answers_pass_byte_for_byte() {
 #[test]
 fn a_model_in_the_path_is_renamed_there() {
     let route = "[[routes]]\nmodel = \"m\"\ntargets = [{ upstream = \"up\", model = \"real/m#2\" }]";
-    let lab = Setup::new().tables(route).lab(Http::One);
+    let lab = Setup::new().tables(route).lab_of("gemini");
     let mut client = lab.client();
     client.post("/v1beta/models/%6d:generateContent?x=1", "{}");
     let exchange = lab.upstream.next();
@@ -162,7 +173,7 @@ fn a_model_in_the_path_is_renamed_there() {
 
 #[test]
 fn what_is_refused_is_told_in_the_clients_dialect() {
-    let lab = keyed(Setup::new());
+    let lab = keyed(Setup::new(), "");
     for path in ["/v1/messages", "/v1beta/models/m:generateContent", "/api/chat", "/v1/chat/completions"] {
         let mut client = lab.client();
         client.post(path, r#"{"model":"m"}"#);
@@ -200,7 +211,7 @@ fn what_is_refused_is_told_in_the_clients_dialect() {
 fn a_limit_is_told_in_the_clients_dialect() {
     let keys = "[[keys]]\nname = \"team\"\nkey_env = \"CLIENT_KEY\"\nrequests_per_minute = 1";
     for path in ["/v1/messages", "/v1beta/models/m:generateContent", "/api/embed"] {
-        let lab = Setup::new().env("CLIENT_KEY", KEY).tables(keys).lab(Http::One);
+        let lab = Setup::new().env("CLIENT_KEY", KEY).tables(keys).lab_of(kind_of(path));
         let mut client = ask(&lab, path, r#"{"model":"m"}"#);
         lab.upstream.next().answer(200, &[("content-type", "application/json")], b"{}");
         assert_eq!(client.answer().0.status(), 200, "{path}");
@@ -215,7 +226,7 @@ fn a_limit_is_told_in_the_clients_dialect() {
 fn a_stream_that_breaks_off_says_so_in_the_clients_dialect() {
     for front in &FRONTS {
         for is_cut in [true, false] {
-            let lab = keyed(Setup::new());
+            let lab = keyed(Setup::new(), front.path);
             let mut client = ask(&lab, front.path, front.body);
             let mut exchange = lab.upstream.next();
             begin(&mut exchange, front);
@@ -248,7 +259,7 @@ fn a_stream_that_breaks_off_says_so_in_the_clients_dialect() {
 #[test]
 fn an_early_head_and_keep_alives_have_the_form_of_the_dialect() {
     for front in &FRONTS {
-        let lab = keyed(Setup::new().stream("early_head_after = \"100ms\"\nkeep_alive = \"1s\""));
+        let lab = keyed(Setup::new().stream("early_head_after = \"100ms\"\nkeep_alive = \"1s\""), front.path);
         let mut client = ask(&lab, front.path, front.body);
         let mut exchange = lab.upstream.next();
         let head = client.head();
@@ -271,7 +282,7 @@ fn an_early_head_and_keep_alives_have_the_form_of_the_dialect() {
 #[test]
 fn an_error_after_an_early_head_is_an_event_of_the_dialect() {
     for front in &FRONTS {
-        let lab = keyed(Setup::new().unrepeated().stream("early_head_after = \"100ms\""));
+        let lab = keyed(Setup::new().unrepeated().stream("early_head_after = \"100ms\""), front.path);
         let mut client = ask(&lab, front.path, front.body);
         let exchange = lab.upstream.next();
         assert_eq!(client.head().status(), 200);
@@ -284,7 +295,7 @@ fn an_error_after_an_early_head_is_an_event_of_the_dialect() {
 
 #[test]
 fn keys_go_no_further_and_stand_in_no_log() {
-    let lab = keyed(Setup::new().tables("[log]\nfilter = \"trace\"\nformat = \"text\""));
+    let lab = keyed(Setup::new().tables("[log]\nfilter = \"trace\"\nformat = \"text\""), "/models/");
     let path = "/v1beta/models/m:generateContent";
     for (query, fields) in [
         ("", &[("x-goog-api-key", KEY)][..]),
@@ -297,9 +308,10 @@ fn keys_go_no_further_and_stand_in_no_log() {
         let exchange = lab.upstream.next();
         let expected = if query.is_empty() { "" } else { "?x=1" };
         assert_eq!(exchange.head.path(), format!("/v1/models/m:generateContent{expected}"));
-        for name in ["x-goog-api-key", "x-api-key", "x-goog-user-project"] {
+        for name in ["x-api-key", "x-goog-user-project"] {
             assert_eq!(exchange.head.get(name), None);
         }
+        assert!(exchange.head.get("x-goog-api-key").is_some_and(|key| key != KEY), "the upstream's own");
         exchange.answer(200, &[("content-type", "application/json")], b"{}");
         assert_eq!(client.answer().0.status(), 200, "{query}");
     }
@@ -312,7 +324,7 @@ fn keys_go_no_further_and_stand_in_no_log() {
 #[test]
 fn models_are_listed_in_the_clients_dialect() {
     let route = |model: &str| format!("[[routes]]\nmodel = \"{model}\"\ntargets = [\"up\"]");
-    let lab = keyed(Setup::new().tables(&route("m")).tables(&route("other")));
+    let lab = keyed(Setup::new().tables(&route("m")).tables(&route("other")), "");
     let get = |path: &str, version: bool| {
         let mut client = lab.client();
         let fields = [("x-api-key", KEY), ("anthropic-version", "2023-06-01")];

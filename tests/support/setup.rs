@@ -94,8 +94,17 @@ impl Setup {
 
     /// Starts with one upstream, which gets every request.
     pub fn lab(self, http: Http) -> Lab {
-        let upstream = Upstream::start(http);
         let more = if http == Http::Two { "protocol = \"http2\"" } else { "" };
+        self.lab_with(http, more)
+    }
+
+    /// The same, with an upstream of this kind.
+    pub fn lab_of(self, kind: &str) -> Lab {
+        self.lab_with(Http::One, &format!("kind = \"{kind}\""))
+    }
+
+    fn lab_with(self, http: Http, more: &str) -> Lab {
+        let upstream = Upstream::start(http);
         let gateway = self.upstream("up", upstream.address(), more).start();
         Lab { gateway, upstream }
     }
