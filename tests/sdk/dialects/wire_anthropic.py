@@ -17,7 +17,7 @@ def is_embeddings(_):
 
 
 def is_count(path):
-    return path.endswith("/count_tokens")
+    return path.endswith(("/count_tokens", "/count-tokens:rawPredict"))
 
 
 def count(_):
@@ -117,7 +117,7 @@ def events(model_name, parts, calls):
             yield event("content_block_delta", index=at, delta=delta)
         yield event("content_block_stop", index=at)
     delta = {"stop_reason": "tool_use" if calls else "end_turn", "stop_sequence": None}
-    yield event("message_delta", delta=delta, usage={"output_tokens": USAGE["output"]})
+    yield event("message_delta", delta=delta, usage=usage())
     yield event("message_stop")
 
 

@@ -17,8 +17,13 @@ def is_embeddings(path):
     return path.endswith("/invoke")
 
 
-def is_count(_):
-    return False
+def is_count(path):
+    return path.endswith("/count-tokens")
+
+
+def count(request):
+    assert request["input"]["converse"]["messages"]
+    return {"inputTokens": USAGE["input"]}
 
 
 def view(path, request):
@@ -44,6 +49,9 @@ def view(path, request):
     config = request.get("toolConfig", {})
     found.tools = [tool["toolSpec"]["name"] for tool in config.get("tools", []) if "toolSpec" in tool]
     found.forced = config.get("toolChoice", {}).get("tool", {}).get("name")
+    # Claude's own form, which has more than Converse.
+    own = request.get("additionalModelRequestFields", {}).get("tool_choice", {})
+    found.forced = found.forced or own.get("name")
     found.schema = "outputConfig" in request
     return found
 
@@ -113,6 +121,7 @@ def failure(status, text):
         401: "UnrecognizedClientException",
         403: "AccessDeniedException",
         404: "ResourceNotFoundException",
+        413: "RequestEntityTooLargeException",
         429: "ThrottlingException",
         503: "ServiceUnavailableException",
     }

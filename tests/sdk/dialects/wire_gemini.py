@@ -1,8 +1,9 @@
 """Gemini's generateContent, on its own API and on Vertex AI."""
 
 import json
+import re
 
-from script import SIGNATURE, USAGE, VECTOR, Call, Text, Thought, View, pieces
+from script import USAGE, VECTOR, Call, Text, Thought, View, pieces, signature
 
 CONTENT_TYPE = "text/event-stream"
 
@@ -31,7 +32,13 @@ def embeddings(request):
     return {"embedding": {"values": VECTOR}}
 
 
+def camel(request):
+    """Some clients write names as Python would. Gemini takes both."""
+    return json.loads(re.sub(r'_([a-z])(?=[a-zA-Z_]*":)', lambda found: found[1].upper(), json.dumps(request)))
+
+
 def view(path, request):
+    request = camel(request)
     config = request.get("generationConfig", {})
     found = View(stream=path.endswith(":streamGenerateContent"))
     found.thinking = bool(config.get("thinkingConfig", {}).get("includeThoughts"))
@@ -41,7 +48,8 @@ def view(path, request):
             if "thoughtSignature" in part:
                 found.signatures.append(part["thoughtSignature"])
             if "functionResponse" in part:
-                response = part["functionResponse"]["response"]
+                # Vercel's SDK writes the name beside the content.
+                response = {name: value for name, value in part["functionResponse"]["response"].items() if name != "name"}
                 found.results.append(str(next(iter(response.values()), "")) if len(response) == 1 else json.dumps(response))
             elif "inlineData" in part:
                 found.images.append(part["inlineData"]["mimeType"])
@@ -68,7 +76,7 @@ def content(parts):
         elif isinstance(part, Thought):
             yield {"text": part.text, "thought": True}
         elif isinstance(part, Call):
-            yield {"functionCall": {"name": part.name, "args": part.arguments}, "thoughtSignature": SIGNATURE}
+            yield {"functionCall": {"name": part.name, "args": part.arguments}, "thoughtSignature": signature("google")}
 
 
 def response(model_name, parts, reason, usage):
@@ -108,6 +116,7 @@ def failure(status, text):
     words = {
         400: "INVALID_ARGUMENT",
         401: "UNAUTHENTICATED",
+        413: "INVALID_ARGUMENT",
         403: "PERMISSION_DENIED",
         404: "NOT_FOUND",
         429: "RESOURCE_EXHAUSTED",

@@ -3,13 +3,21 @@
 import json
 
 from script import USAGE, Call, Text, Thought, View, pieces
-from wire_chat import embeddings, failure, is_count, is_embeddings, model  # noqa: F401
+from wire_chat import embeddings, failure, is_embeddings, model  # noqa: F401
 
 CONTENT_TYPE = "text/event-stream"
 
 
+def is_count(path):
+    return path.endswith("/input_tokens")
+
+
+def count(_):
+    return {"object": "response.input_tokens", "input_tokens": USAGE["input"]}
+
+
 def view(_, request):
-    found = View(stream=request.get("stream", False), thinking="effort" in (request.get("reasoning") or {}))
+    found = View(stream=request.get("stream", False), thinking=bool(request.get("reasoning")))
     if request.get("instructions"):
         found.system.append(request["instructions"])
     items = request["input"] if isinstance(request["input"], list) else [{"role": "user", "content": request["input"]}]
@@ -33,7 +41,7 @@ def view(_, request):
                     found.images.append(part["image_url"].split(";")[0].removeprefix("data:"))
         elif item.get("role") in ("system", "developer"):
             content = item["content"]
-            found.system.append(content if isinstance(content, str) else content[0]["text"])
+            found.system += [content] if isinstance(content, str) else [part["text"] for part in content]
     found.tools = [tool["name"] for tool in request.get("tools") or []]
     choice = request.get("tool_choice")
     found.forced = choice.get("name") if isinstance(choice, dict) else None
