@@ -55,8 +55,9 @@ fn read(body: &Value, status: Option<u16>) -> Failure {
     let message = message.map_or_else(|| format!("The provider answered with status {status}."), str::to_owned);
     let mut failure = Failure::new(status, message);
     failure.code = code.map(str::to_owned);
-    // Its types say more than its statuses, but for that of every request that is refused.
-    if let Some((_, kind, _)) = known.filter(|(_, kind, _)| *kind != FailureKind::BadRequest) {
+    // Its types say more than its statuses, but for those of every request that is refused and of every fault.
+    let is_vague = |kind: FailureKind| matches!(kind, FailureKind::BadRequest | FailureKind::Server);
+    if let Some((_, kind, _)) = known.filter(|(_, kind, _)| !is_vague(*kind)) {
         failure.kind = *kind;
     }
     if failure.message.contains(NO_CREDIT_WORDS) {
@@ -114,6 +115,7 @@ mod tests {
                 FailureKind::Billing,
                 "invalid_request_error",
             ),
+            (503, error("api_error", "x"), FailureKind::Overloaded, "api_error"),
             (422, error("invalid_request_error", "x"), FailureKind::BadRequest, "invalid_request_error"),
             (500, error("overloaded_error", "Overloaded"), FailureKind::Overloaded, "overloaded_error"),
             (
