@@ -54,7 +54,7 @@ pub fn embed_front(endpoint: Endpoint) -> Option<EmbedFront> {
         },
         Endpoint::OllamaEmbed => EmbedFront {
             read: |body, _| ollama::read_embed(body),
-            write: |vectors, asked| ollama::write_embed(vectors, &asked.model),
+            write: |vectors, asked| ollama::write_embed(vectors, asked),
         },
         _ => return None,
     })

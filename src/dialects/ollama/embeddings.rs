@@ -1,4 +1,4 @@
-//! `/api/embed`, on both sides.
+//! `/api/embed`, on both sides, and its older form `/api/embeddings` for clients.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,10 @@ pub fn read_embed(body: &[u8]) -> Result<EmbeddingsRequest, Refusal> {
     let mut body = Fields::of_body(body)?;
     let model = body.text("model")?.filter(|model| !model.is_empty());
     let Some(model) = model else { return Err(Refusal::of("model", "`model` is missing")) };
-    let inputs = match body.take("input") {
+    // The older form is for one text, under another name.
+    let (texts, prompt) = (body.take("input"), body.take("prompt"));
+    let is_batch = prompt.is_none();
+    let inputs = match texts.or(prompt) {
         Some(Value::String(text)) => vec![EmbeddingInput::Text(text)],
         Some(Value::Array(texts)) if !texts.is_empty() => {
             texts.into_iter().enumerate().map(input).collect::<Result<_, _>>()?
@@ -35,7 +38,7 @@ pub fn read_embed(body: &[u8]) -> Result<EmbeddingsRequest, Refusal> {
     let mut wishes = Wishes::default();
     options::read(&mut body, &mut wishes)?;
     body.leave(&mut wishes);
-    Ok(EmbeddingsRequest { model, inputs, dimensions, wishes, ..EmbeddingsRequest::default() })
+    Ok(EmbeddingsRequest { model, inputs, dimensions, is_batch, wishes, ..EmbeddingsRequest::default() })
 }
 
 fn input((at, text): (usize, Value)) -> Result<EmbeddingInput, Refusal> {
@@ -45,9 +48,12 @@ fn input((at, text): (usize, Value)) -> Result<EmbeddingInput, Refusal> {
     }
 }
 
-/// Writes vectors for a client that asked for those of `model`.
-pub fn write_embed(embeddings: &Embeddings, model: &str) -> Vec<u8> {
-    let model = if embeddings.model.is_empty() { model } else { &embeddings.model };
+/// Writes vectors for the client that asked for them.
+pub fn write_embed(embeddings: &Embeddings, asked: &EmbeddingsRequest) -> Vec<u8> {
+    if !asked.is_batch {
+        return json!({ "embedding": embeddings.vectors.first() }).to_string().into_bytes();
+    }
+    let model = if embeddings.model.is_empty() { &*asked.model } else { &*embeddings.model };
     let mut body = Map::new();
     body.insert("model".to_owned(), Value::from(model));
     body.insert("embeddings".to_owned(), json!(embeddings.vectors));
@@ -113,6 +119,10 @@ mod tests {
         let two = two.expect("a request");
         assert_eq!((two.inputs.len(), two.dimensions), (2, Some(3)));
         assert_eq!(two.wishes.open().left(), [(Wish::Other, "truncate")]);
+        let older = read(json!({"model": "m", "prompt": "a"})).expect("a request");
+        assert_eq!(older.inputs, one.inputs);
+        let vectors = Embeddings { vectors: vec![vec![0.5]], ..Embeddings::default() };
+        assert_eq!(write_embed(&vectors, &older), br#"{"embedding":[0.5]}"#);
         for wrong in [json!({"model": "m"}), json!({"model": "m", "input": [1]}), json!({"input": "a"})] {
             assert!(read(wrong).is_err());
         }
@@ -130,7 +140,8 @@ mod tests {
         let tokens = EmbeddingsRequest { inputs: vec![EmbeddingInput::Tokens(vec![1])], ..asked };
         assert!(request(&tokens, &Target { model: "nomic", unique: "1" }).is_err());
         let vectors = Embeddings { model: "nomic".to_owned(), vectors: vec![vec![0.5, -1.0]], tokens: Some(4) };
-        assert_eq!(read(&write_embed(&vectors, "m")), Ok(vectors));
+        let batch = EmbeddingsRequest { is_batch: true, ..EmbeddingsRequest::default() };
+        assert_eq!(read(&write_embed(&vectors, &batch)), Ok(vectors));
         assert!(read(b"{}").is_err());
         assert!(read(br#"{"embeddings":[["a"]]}"#).is_err());
     }

@@ -101,12 +101,15 @@ fn format(body: &mut Fields) -> Result<Option<Format>, Refusal> {
 }
 
 fn thinking(body: &mut Fields) -> Result<Option<Thinking>, Refusal> {
+    // Who asks for thought here is shown it.
+    let shown = || Thinking { summary: Some("auto".to_owned()), ..Thinking::default() };
     match body.take("think") {
         None => Ok(None),
-        Some(Value::Bool(enabled)) => Ok(Some(Thinking { enabled: Some(enabled), ..Thinking::default() })),
+        Some(Value::Bool(true)) => Ok(Some(Thinking { enabled: Some(true), ..shown() })),
+        Some(Value::Bool(false)) => Ok(Some(Thinking { enabled: Some(false), ..Thinking::default() })),
         Some(Value::String(word)) if word.is_empty() => Ok(None),
         Some(Value::String(word)) => match Effort::of(&word) {
-            Some(effort) => Ok(Some(Thinking { effort: Some(effort), ..Thinking::default() })),
+            Some(effort) => Ok(Some(Thinking { effort: Some(effort), ..shown() })),
             None => Err(refusal("think", "true, false, \"low\", \"medium\" or \"high\"")),
         },
         Some(_) => Err(refusal("think", "true, false, \"low\", \"medium\" or \"high\"")),
