@@ -21,6 +21,7 @@ pub mod ollama;
 mod provider;
 mod registry;
 pub mod responses;
+mod splice;
 mod translation;
 
 pub use estimate::estimate;

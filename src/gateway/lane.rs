@@ -79,7 +79,7 @@ impl Way<'_> {
             let style = self.target.prefill.ok_or_else(cannot)?.into();
             body = prefill::body(&body, &begun.text, style, begun.tokens).ok_or_else(cannot)?;
         }
-        let body = (native.edit)(body);
+        let body = (native.edit)(body, model.unwrap_or_default());
         let body = self.with_extras(body)?;
         let mut headers = self.headers();
         native::add_headers(self.upstream(), &mut headers);

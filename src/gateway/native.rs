@@ -11,7 +11,7 @@ use super::call::Call;
 use crate::api::dialect::Dialect;
 use crate::api::endpoint::Endpoint;
 use crate::config::{OpenAiApi, Upstream, UpstreamKind};
-use crate::dialects::anthropic;
+use crate::dialects::{anthropic, gemini, responses};
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
@@ -19,13 +19,13 @@ const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version
 pub(super) struct Native {
     /// Path and query below the upstream's base.
     pub(super) path: Rc<str>,
-    /// What is still to be done to its body.
-    pub(super) edit: fn(Bytes) -> Bytes,
+    /// What is still to be done to its body, and for which model.
+    pub(super) edit: fn(Bytes, &str) -> Bytes,
 }
 
 impl Native {
     fn at(path: Rc<str>) -> Self {
-        Self { path, edit: |body| body }
+        Self { path, edit: |body, _| body }
     }
 }
 
@@ -36,14 +36,23 @@ pub(super) fn form(upstream: &Upstream, call: &Call, model: &str) -> Option<Nati
     let as_it_is = || Native::at(call.path_for(Some(model)));
     match upstream.kind {
         UpstreamKind::Demo | UpstreamKind::OpenAi if dialect == Dialect::OpenAi => {
-            has(upstream, call.endpoint).then(as_it_is)
+            has(upstream, call.endpoint).then(|| Native { edit: thoughts_of(call), ..as_it_is() })
         }
-        UpstreamKind::Azure if dialect == Dialect::OpenAi => has(upstream, call.endpoint)
-            .then(|| Native::at(azure_path(upstream, model, &call.path_and_query).into())),
+        UpstreamKind::Azure if dialect == Dialect::OpenAi => has(upstream, call.endpoint).then(|| Native {
+            path: azure_path(upstream, model, &call.path_and_query).into(),
+            edit: thoughts_of(call),
+        }),
         UpstreamKind::Anthropic if dialect == Dialect::Anthropic => {
             Some(Native { path: call.path_for(Some(model)), edit: own_thoughts })
         }
-        UpstreamKind::Gemini if dialect == Dialect::Gemini => Some(as_it_is()),
+        UpstreamKind::Gemini if dialect == Dialect::Gemini => {
+            let edit = if matches!(call.endpoint, E::GenerateContent | E::StreamGenerateContent) {
+                gemini_thoughts
+            } else {
+                gemini_model
+            };
+            Some(Native { path: call.path_for(Some(model)), edit })
+        }
         UpstreamKind::Vertex => vertex(call, model),
         UpstreamKind::Cohere if call.endpoint == E::Rerank => Some(as_it_is()),
         UpstreamKind::Ollama if dialect == Dialect::Ollama => {
@@ -74,8 +83,8 @@ fn vertex(call: &Call, model: &str) -> Option<Native> {
     match call.endpoint {
         Endpoint::Messages if is_claude(model) => {
             let path = anthropic::vertex_target(model, call.streams()).into();
-            let edit = |body| {
-                let body = own_thoughts(body);
+            let edit = |body: Bytes, model: &str| {
+                let body = own_thoughts(body, model);
                 anthropic::vertex_body(&body).map_or(body, Bytes::from)
             };
             Some(Native { path, edit })
@@ -83,18 +92,34 @@ fn vertex(call: &Call, model: &str) -> Option<Native> {
         Endpoint::GenerateContent | Endpoint::StreamGenerateContent | Endpoint::GeminiCountTokens
             if !is_claude(model) =>
         {
-            Some(Native::at(format!("/publishers/google{}", call.path_for(Some(model))).into()))
+            let path = format!("/publishers/google{}", call.path_for(Some(model))).into();
+            Some(Native { path, edit: gemini_thoughts })
         }
         _ => None,
     }
 }
 
 /// A body without what other providers have thought in a conversation that went on with them.
-fn own_thoughts(body: Bytes) -> Bytes {
-    match anthropic::own_thoughts(&body) {
-        Ok(Some(own)) => own.into(),
-        // What is no JSON is the upstream's to refuse.
-        Ok(None) | Err(_) => body,
+fn own_thoughts(body: Bytes, _: &str) -> Bytes {
+    // What is no JSON is the upstream's to refuse.
+    anthropic::own_thoughts(&body).ok().flatten().map_or(body, Bytes::from)
+}
+
+/// The same of Google's dialect.
+fn gemini_thoughts(body: Bytes, model: &str) -> Bytes {
+    gemini::own_thoughts(&body, model).ok().flatten().map_or(body, Bytes::from)
+}
+
+/// A body in which the model has the name that it has upstream.
+fn gemini_model(body: Bytes, model: &str) -> Bytes {
+    gemini::renamed(&body, model).map_or(body, Bytes::from)
+}
+
+/// The same of `OpenAI`'s, whose Responses have thoughts.
+fn thoughts_of(call: &Call) -> fn(Bytes, &str) -> Bytes {
+    match call.endpoint {
+        Endpoint::Responses => |body, _| responses::own_thoughts(&body).ok().flatten().map_or(body, Bytes::from),
+        _ => |body, _| body,
     }
 }
 

@@ -1,17 +1,15 @@
 //! Requests of Anthropic's dialect that go to a provider of the same: every byte goes on as the client wrote it, but for
 //! what only the way makes necessary.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::ops::Range;
 
 use memchr::memmem;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::request_out::{VERTEX_VERSION, vertex_path};
 use crate::dialects::Malformed;
 use crate::dialects::conversation::{Family, Signature};
+use crate::dialects::splice::{members, spliced};
 
 /// The body for Claude on Google's cloud, which has the model in its path: without `model`, with `anthropic_version`
 /// unless the client has said one.
@@ -83,18 +81,6 @@ pub fn own_thoughts(raw: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     Ok((!splices.is_empty()).then(|| spliced(raw, &splices)))
 }
 
-fn spliced(raw: &[u8], splices: &[(&Range<usize>, String)]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(raw.len() + 64);
-    let mut copied = 0;
-    for (range, with) in splices {
-        body.extend_from_slice(&raw[copied..range.start]);
-        body.extend_from_slice(with.as_bytes());
-        copied = range.end;
-    }
-    body.extend_from_slice(&raw[copied..]);
-    body
-}
-
 /// Whether results of calls come last, and no thought began the turn that made the calls.
 fn lacks_thought(messages: &[Value]) -> bool {
     let Some(last) = messages.iter().rposition(|message| message["role"] == "assistant") else { return false };
@@ -119,18 +105,6 @@ fn is_foreign_thought(block: &Value) -> bool {
     };
     let proof = proof.and_then(Value::as_str).unwrap_or_default();
     proof.is_empty() || Signature::read(Family::Anthropic, proof).family != Family::Anthropic
-}
-
-/// Where the values of the top level stand, by name.
-fn members(raw: &[u8]) -> Result<HashMap<String, Range<usize>>, Malformed> {
-    let members: HashMap<Cow<'_, str>, &RawValue> =
-        serde_json::from_slice(raw).map_err(|_| Malformed("a body that is no JSON object"))?;
-    let place = |value: &RawValue| {
-        // The values are slices of `raw`.
-        let start = value.get().as_ptr().addr() - raw.as_ptr().addr();
-        start..start + value.get().len()
-    };
-    Ok(members.into_iter().map(|(name, value)| (name.into_owned(), place(value))).collect())
 }
 
 /// The member whose value stands at `value`, with one of the commas around it.

@@ -13,7 +13,7 @@ use crate::dialects::{Lost, Unfit};
 
 /// Stands for the signature of a call that another provider's model made: Gemini 3 refuses calls without one (Gemini API
 /// documentation, "Thought signatures").
-const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// What is written, and what could not be.
 #[derive(Debug)]
@@ -150,7 +150,9 @@ impl<'a> Contents<'a> {
             None => self.turns.push(json!({ "role": "model", "parts": parts })),
         }
         if self.model.is_third() {
-            self.turns.last_mut().map(vouch);
+            if let Some(turn) = self.turns.last_mut() {
+                vouch(turn);
+            }
         }
     }
 
@@ -224,13 +226,18 @@ fn google_id(id: &str) -> Option<&str> {
     (id.len() <= 16 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(id)
 }
 
-/// Of calls that were made at once only the first is signed.
-fn vouch(content: &mut Value) {
+/// Of calls that were made at once only the first is signed. Whether it was not.
+pub(super) fn vouch(content: &mut Value) -> bool {
     let parts = content["parts"].as_array_mut();
     let call = parts.and_then(|parts| parts.iter_mut().find(|part| part.get("functionCall").is_some()));
-    if let Some(call) = call.filter(|call| call.get("thoughtSignature").is_none()) {
+    let is_bare =
+        |call: &&mut Value| call.get("thoughtSignature").is_none() && call.get("thought_signature").is_none();
+    let bare = call.filter(is_bare);
+    let was_bare = bare.is_some();
+    if let Some(call) = bare {
         call["thoughtSignature"] = NO_SIGNATURE.into();
     }
+    was_bare
 }
 
 fn outcome(text: &str, is_error: bool) -> Value {

@@ -16,6 +16,7 @@ mod fields;
 mod model;
 mod part_out;
 mod partial_args;
+mod passthrough;
 mod proof;
 mod request_in;
 mod request_out;
@@ -33,6 +34,8 @@ use crate::dialects::conversation::{Answer, Embeddings, EmbeddingsRequest, Failu
 use crate::dialects::{
     Asked, Decoder, Encode, Framing, Front, Malformed, Place, Provider, Refusal, Sent, Target, Unfit,
 };
+
+pub use self::passthrough::{own_thoughts, renamed};
 
 /// The dialect as clients speak it.
 pub static FRONT: GeminiFront = GeminiFront;

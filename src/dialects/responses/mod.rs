@@ -13,6 +13,7 @@ mod items_in;
 mod items_out;
 mod members;
 mod message_out;
+mod passthrough;
 mod request_in;
 mod request_out;
 mod short;
@@ -27,10 +28,13 @@ use std::rc::Rc;
 
 use http::HeaderMap;
 
-use super::conversation::{Answer, Failure, Request};
+use super::conversation::{Answer, Embeddings, EmbeddingsRequest, Failure, Request};
+use super::embeddings;
 use super::frames::Framing;
 use super::front::{Asked, Encode, Front, Place, Refusal};
 use super::provider::{Decoder, Malformed, Provider, Sent, Target, Unfit};
+
+pub use self::passthrough::own_thoughts;
 
 /// The dialect for clients.
 pub static FRONT: ResponsesFront = ResponsesFront;
@@ -75,6 +79,15 @@ impl Provider for ResponsesProvider {
 
     fn answer(&self, _: &Sent, body: &[u8]) -> Result<Answer, Malformed> {
         answer_in::read(body)
+    }
+
+    // Who has this surface has the other's for vectors.
+    fn embed(&self, request: &EmbeddingsRequest, target: &Target<'_>) -> Result<Sent, Unfit> {
+        Ok(embeddings::send(request, target))
+    }
+
+    fn embeddings(&self, body: &[u8]) -> Result<Embeddings, Malformed> {
+        embeddings::receive(body)
     }
 
     fn count(&self, request: &Request, target: &Target<'_>) -> Option<Result<Sent, Unfit>> {
