@@ -24,6 +24,12 @@ pub trait Provider: Sync + fmt::Debug {
     /// When it is none.
     fn answer(&self, sent: &Sent, body: &[u8]) -> Result<Answer, Malformed>;
 
+    /// The error that an answer is which [`Self::answer`] could not read: some tell errors with the status of a success.
+    fn mishap(&self, body: &[u8]) -> Option<Failure> {
+        let _ = body;
+        None
+    }
+
     /// Reads an error: any body, JSON or not, with a status that is no success.
     fn failure(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure;
 

@@ -93,6 +93,13 @@ impl Translator {
         self.front.failure(&self.provider.failure(status, headers, body), &self.asked.request_id)
     }
 
+    /// What a whole answer that could not be read says of a failure, and the same in the client's dialect: status and body.
+    pub fn mishap(&self, body: &[u8]) -> Option<(Failure, (u16, Vec<u8>))> {
+        let failure = self.provider.mishap(body)?;
+        let told = self.front.failure(&failure, &self.asked.request_id);
+        Some((failure, told))
+    }
+
     /// What the provider has said of its failure, if that was the last event.
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()

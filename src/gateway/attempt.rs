@@ -245,12 +245,18 @@ fn judge(call: &Call, leg: &Rc<Leg>, opened: Opened, mut trial: Trial) -> Outcom
         }
         Opening::Refused => (verdict::of_event(&said()), Fault::FirstEvent),
         Opening::Committed if head.status.is_success() => {
-            let stray = (call.streams() && !is_stream).then(|| relay.held(ERROR_BYTES_MAX));
+            // An error in spite of its status has got another one in the client's dialect.
+            let is_error = heard.status().is_some();
+            let stray = (is_error || call.streams() && !is_stream).then(said);
             (stray.map_or(Verdict::Fine, |text| verdict::of_stray(&text)), Fault::FirstEvent)
         }
         Opening::Committed => (verdict::of_answer(head.status, &head.headers, &said()), Fault::Status),
     };
-    head.status = heard.status().unwrap_or(head.status);
+    if let Some(status) = heard.status() {
+        head.status = status;
+        // An error is a document, whatever was asked for.
+        headers::of_translated(&mut head.headers, call.endpoint.dialect(), false);
+    }
     let onward = match verdict {
         Verdict::Fine => {
             trial.committed(is_stream);

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 
+use crate::dialects::conversation::Failure;
 use crate::dialects::{Malformed, Translator};
 use crate::upstream;
 
@@ -128,7 +129,13 @@ impl Translated {
                 self.hear_failure();
                 self.broken = result.err();
             }
-            Form::Whole(held) => out = self.translator.whole(&std::mem::take(held))?,
+            Form::Whole(held) => {
+                let body = std::mem::take(held);
+                out = match self.translator.whole(&body) {
+                    Ok(out) => out,
+                    Err(malformed) => self.mishap(&body).ok_or(malformed)?,
+                };
+            }
             Form::Failed(status, headers, held) => {
                 let body = std::mem::take(held).freeze();
                 let (status, text) = self.translator.failed(status.as_u16(), headers, &body);
@@ -148,12 +155,23 @@ impl Translated {
     /// Keeps the words of a failure that came in a stream, for whoever judges it.
     fn hear_failure(&mut self) {
         if let Some(failure) = self.translator.failure() {
-            let error = serde_json::json!({ "error": {
-                "message": failure.message, "code": failure.code, "status": failure.status,
-            } });
-            self.heard.0.borrow_mut().said = Some(format!("data: {error}\n\n").into());
+            self.heard.0.borrow_mut().said = Some(format!("data: {}\n\n", words(failure)).into());
         }
     }
+
+    /// The error that a whole answer is in spite of its status, in the client's dialect.
+    fn mishap(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let (failure, (status, text)) = self.translator.mishap(body)?;
+        let mut heard = self.heard.0.borrow_mut();
+        heard.status = StatusCode::from_u16(status).ok();
+        heard.said = Some(words(&failure).to_string().into());
+        Some(text)
+    }
+}
+
+/// A failure in a form that can be judged.
+fn words(failure: &Failure) -> serde_json::Value {
+    serde_json::json!({ "error": { "message": failure.message, "code": failure.code, "status": failure.status } })
 }
 
 impl Body for AnswerBody {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::api::verdict::retry_after;
 use crate::dialects::conversation::{Failure, FailureKind};
-use crate::dialects::json::{owned, some, text};
+use crate::dialects::json::{list, owned, some, text};
 
 /// Bytes of a body that is no JSON which are told: a line.
 const PLAIN_BYTES_MAX: usize = 300;
@@ -27,6 +27,13 @@ pub(super) fn in_stream(chunk: &Value) -> Failure {
     let said = Said::of(chunk);
     let status = said.status.or_else(|| of_word(&said)).unwrap_or(500);
     said.failure(status)
+}
+
+/// Reads an error that a whole answer is, or one of its choices, with the status of a success (`OpenRouter`, "Errors").
+pub(super) fn in_answer(body: &[u8]) -> Option<Failure> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let found = [&answer].into_iter().chain(list(&answer, "choices")).find(|value| is_one(value));
+    found.map(in_stream)
 }
 
 /// Reads an error in place of an answer.

@@ -108,6 +108,10 @@ impl Provider for ChatProvider {
         stream_in::answer(body, &sent.unique)
     }
 
+    fn mishap(&self, body: &[u8]) -> Option<Failure> {
+        error::in_answer(body)
+    }
+
     fn failure(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
         error::of_answer(status, headers, body)
     }

@@ -1072,3 +1072,18 @@ fn both_names_of_the_limit_are_one_wish() {
     assert_eq!(request.wishes.get(Wish::MaxTokens), Some(&json!(5)));
     assert_eq!(sent(OPENAI, &request, "m").1, [""; 0]);
 }
+
+#[test]
+fn an_error_with_the_status_of_a_success_is_one() {
+    let whole = json!({ "error": { "code": 429, "message": "slow down" } });
+    let choice = json!({ "choices": [{ "index": 0, "finish_reason": "error", "message": { "content": "a" },
+        "error": { "code": 503, "message": "gone" } }] });
+    for (body, status, message) in [(whole, 429, "slow down"), (choice, 503, "gone")] {
+        let body = body.to_string();
+        assert!(COMPATIBLE.answer(&Sent::default(), body.as_bytes()).is_err());
+        let failure = COMPATIBLE.mishap(body.as_bytes()).expect("an error");
+        assert_eq!((failure.status, &*failure.message), (status, message));
+    }
+    assert!(COMPATIBLE.mishap(br#"{"choices":[{"message":{"content":"a"}}]}"#).is_none());
+    assert!(COMPATIBLE.mishap(b"<html>").is_none());
+}

@@ -33,6 +33,13 @@ pub(super) fn of_event(value: &Value) -> Failure {
     failure
 }
 
+/// Reads the error of a whole response that failed, or that came in the place of one with the status of a success.
+pub(super) fn in_answer(body: &[u8]) -> Option<Failure> {
+    let response: Value = serde_json::from_slice(body).ok()?;
+    let has_failed = matches!(text(&response, "status"), Some("failed" | "cancelled"));
+    (has_failed || response.get("error").is_some_and(Value::is_object)).then(|| of_event(&response))
+}
+
 /// What is in an object of an error; `None` if there is nothing.
 fn of_object(value: &Value) -> Option<Failure> {
     let inner = match value.get("error") {

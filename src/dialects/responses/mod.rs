@@ -98,6 +98,10 @@ impl Provider for ResponsesProvider {
         answer_in::read_count(body)
     }
 
+    fn mishap(&self, body: &[u8]) -> Option<Failure> {
+        error::in_answer(body)
+    }
+
     fn failure(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
         error::read(status, headers, body)
     }

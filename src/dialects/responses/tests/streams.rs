@@ -178,3 +178,16 @@ fn what_is_no_answer_is_none() {
     assert!(decoder.feed(b"data: <html>\n\n", &mut Vec::new()).is_err());
     assert!(events(&[b"data: {\"type\":\"response.novelty\"}\n\ndata: 7\n\ndata: [DONE]\n\n"]).is_empty());
 }
+
+#[test]
+fn a_whole_response_that_failed_tells_why() {
+    let failed =
+        br#"{"status":"failed","output":[],"error":{"code":"rate_limit_exceeded","message":"slow down"}}"#;
+    let bare = br#"{"error":{"code":"rate_limit_exceeded","message":"slow down"}}"#;
+    for body in [&failed[..], &bare[..]] {
+        assert!(PROVIDER.answer(&Sent::default(), body).is_err());
+        let failure = PROVIDER.mishap(body).expect("an error");
+        assert_eq!((failure.kind, &*failure.message), (FailureKind::RateLimited, "slow down"));
+    }
+    assert!(PROVIDER.mishap(br#"{"status":"queued","output":[],"error":null}"#).is_none());
+}
