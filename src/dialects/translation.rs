@@ -79,12 +79,16 @@ impl Translator {
             }
             Task::Count(write) => return Ok(write(self.provider.counted(body)?)),
         }
-        let answer = self.provider.answer(&self.sent, body)?;
+        let answer = self.provider.answer(&self.sent, body);
         if !self.asked.request.stream {
-            return Ok(self.front.answer(&answer, &self.asked));
+            return Ok(self.front.answer(&answer?, &self.asked));
         }
+        let events = match answer {
+            Ok(answer) => answer.into_events(),
+            Err(malformed) => vec![Event::Failed(self.provider.mishap(body).ok_or(malformed)?)],
+        };
         let mut out = Vec::new();
-        self.write(answer.into_events(), &mut out);
+        self.write(events, &mut out);
         Ok(out)
     }
 

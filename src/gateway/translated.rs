@@ -135,6 +135,7 @@ impl Translated {
                     Ok(out) => out,
                     Err(malformed) => self.mishap(&body).ok_or(malformed)?,
                 };
+                self.hear_failure();
             }
             Form::Failed(status, headers, held) => {
                 let body = std::mem::take(held).freeze();
