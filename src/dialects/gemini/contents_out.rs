@@ -149,10 +149,10 @@ impl<'a> Contents<'a> {
             Some(last) => append(last, parts),
             None => self.turns.push(json!({ "role": "model", "parts": parts })),
         }
-        if self.model.is_third() {
-            if let Some(turn) = self.turns.last_mut() {
-                vouch(turn);
-            }
+        if self.model.is_third()
+            && let Some(turn) = self.turns.last_mut()
+        {
+            vouch(turn);
         }
     }
 

@@ -5,7 +5,7 @@ use memchr::memmem;
 use serde_json::{Map, Value};
 
 use super::Cloud;
-use super::contents_out::{NO_SIGNATURE, vouch};
+use super::contents_out::vouch;
 use super::model::Model;
 use super::proof;
 use crate::dialects::Malformed;
@@ -108,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::dialects::conversation::Signature;
+    use crate::dialects::gemini::contents_out::NO_SIGNATURE;
 
     #[test]
     fn thoughts_of_others_are_left_out() {

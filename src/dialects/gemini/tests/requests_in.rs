@@ -9,7 +9,7 @@ use crate::dialects::conversation::{
 use crate::dialects::gemini::{FRONT, proof};
 use crate::dialects::{Front, Place};
 
-fn refused(body: &serde_json::Value) -> String {
+fn refused(body: &Value) -> String {
     let place = Place { model: Some("m"), stream: None };
     let refusal = FRONT.read(body.to_string().as_bytes(), &place).expect_err("refused");
     refusal.param.unwrap_or_default()
@@ -92,7 +92,7 @@ fn what_asks_for_nothing_is_no_wish() {
 
 #[test]
 fn thinking_is_off_by_itself_or_by_level() {
-    let thinking = |config: serde_json::Value| {
+    let thinking = |config: Value| {
         let config =
             json!({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"thinkingConfig": config}});
         read(&config).thinking.expect("thinking was asked for")
@@ -125,8 +125,8 @@ fn a_result_is_what_stands_in_its_wrapping() {
         let Content::ToolResult(result) = &request.messages[0].parts[0].content else { panic!("no result") };
         let text: Value = result.parts[0]
             .as_text()
-            .map_or(Value::Null, |text| serde_json::from_str(text).unwrap_or(json!(text)));
-        let expected: Value = serde_json::from_str(said).unwrap_or(json!(said));
+            .map_or(Value::Null, |text| serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
+        let expected: Value = serde_json::from_str(said).unwrap_or_else(|_| json!(said));
         assert_eq!((text, result.is_error), (expected, is_error));
     }
 }
