@@ -1,5 +1,5 @@
 //! What a client is told of an error: status, words and text, in the form of its dialect. The words of every dialect
-//! stand in one [`table`].
+//! stand in one table (`table.rs`).
 
 mod anthropic;
 mod gemini;

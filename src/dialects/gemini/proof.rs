@@ -35,7 +35,7 @@ pub(super) fn write_one(signature: &Signature) -> String {
         .unwrap_or_else(|| signature.value.clone())
 }
 
-/// Reads what [`write`] wrote, or Gemini's own. The text is left empty.
+/// Reads what `write` wrote, or Gemini's own. The text is left empty.
 pub(super) fn read(text: &str) -> Reasoning {
     let own = || Reasoning { signature: Some(Signature::new(Family::Gemini, text)), ..Reasoning::default() };
     // Everything of ours begins with `{"ms1"`.

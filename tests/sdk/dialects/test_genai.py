@@ -241,7 +241,7 @@ def test_a_wrong_key_and_a_model_that_nobody_serves(client, gateway):
 
 
 def test_what_a_target_cannot_honour_is_refused_by_name(client):
-    for config, name in [({"top_k": 3}, "generationConfig.topK"), ({"candidate_count": 2}, "generationConfig.candidateCount")]:
+    for setting, name in [("top_k", "topK"), ("candidate_count", "candidateCount")]:
         with pytest.raises(errors.ClientError) as caught:
-            client.models.generate_content(model="responses", contents="x", config=config)
-        assert caught.value.code == 400 and name in caught.value.message
+            client.models.generate_content(model="responses", contents="x", config={setting: 2})
+        assert caught.value.code == 400 and f"generationConfig.{name}" in caught.value.message
