@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::choice_out::{annotation, call, id, made, model};
 use super::thought::{Details, FOREIGN_DETAIL};
@@ -15,8 +16,8 @@ use crate::dialects::{Asked, Encode};
 #[derive(Debug)]
 pub(super) struct Encoder {
     asked: Rc<Asked>,
-    /// The members of every chunk.
-    head: Map<String, Value>,
+    /// The members of every chunk, as its text up to the next comma. Empty before the first.
+    head: String,
     choices: BTreeMap<u32, Spoken>,
     usage: Option<Usage>,
 }
@@ -32,9 +33,30 @@ struct Spoken {
     is_finished: bool,
 }
 
+/// An element of `choices`.
+#[derive(Serialize)]
+struct Piece<'a, D> {
+    index: u32,
+    delta: &'a D,
+    logprobs: Option<Value>,
+    finish_reason: Option<&'a str>,
+}
+
+/// The `delta` of nearly every chunk.
+#[derive(Serialize)]
+struct Content<'a> {
+    content: &'a str,
+}
+
+/// Adds a member.
+fn add(out: &mut Vec<u8>, name: &[u8], value: &impl Serialize) {
+    out.extend_from_slice(name);
+    serde_json::to_writer(out, value).expect("a vector takes everything, and every name is a string");
+}
+
 impl Encoder {
     pub(super) fn new(asked: &Rc<Asked>) -> Self {
-        Self { asked: Rc::clone(asked), head: Map::new(), choices: BTreeMap::new(), usage: None }
+        Self { asked: Rc::clone(asked), head: String::new(), choices: BTreeMap::new(), usage: None }
     }
 
     fn start(&mut self, start: &Start, out: &mut Vec<u8>) {
@@ -50,9 +72,8 @@ impl Encoder {
         if let Some(mark) = &start.fingerprint {
             head["system_fingerprint"] = json!(mark);
         }
-        if let Value::Object(head) = head {
-            self.head = head;
-        }
+        self.head = head.to_string();
+        self.head.pop();
         self.begun(0, out);
     }
 
@@ -68,29 +89,32 @@ impl Encoder {
         self.choices.entry(choice).or_default()
     }
 
-    fn chunk(&self, choice: u32, delta: &Value, finish: Option<&str>, out: &mut Vec<u8>) {
-        let choice = json!({ "index": choice, "delta": delta, "logprobs": null, "finish_reason": finish });
-        self.write(json!([choice]), None, out);
+    fn chunk(&self, choice: u32, delta: &impl Serialize, finish: Option<&str>, out: &mut Vec<u8>) {
+        self.write(&[Piece { index: choice, delta, logprobs: None, finish_reason: finish }], None, out);
     }
 
-    fn write(&self, choices: Value, usage: Option<Value>, out: &mut Vec<u8>) {
-        let mut chunk = self.head.clone();
-        chunk.insert("choices".to_owned(), choices);
-        if let Some(usage) = usage {
-            chunk.insert("usage".to_owned(), usage);
-        }
+    /// Straight into `out`: this is what every event of a stream goes through.
+    fn write(&self, choices: &impl Serialize, usage: Option<Value>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"data: ");
-        out.extend_from_slice(Value::Object(chunk).to_string().as_bytes());
-        out.extend_from_slice(b"\n\n");
+        out.extend_from_slice(self.head.as_bytes());
+        add(out, b",\"choices\":", choices);
+        if let Some(usage) = usage {
+            add(out, b",\"usage\":", &usage);
+        }
+        out.extend_from_slice(b"}\n\n");
     }
 
     fn delta(&mut self, choice: u32, delta: &Delta, out: &mut Vec<u8>) {
         let asked = Rc::clone(&self.asked);
         let spoken = self.begun(choice, out);
         if let Delta::Logprobs(content) = delta {
-            let logprobs = json!({ "content": content, "refusal": null });
-            let choice = json!({ "index": choice, "delta": {}, "logprobs": logprobs, "finish_reason": null });
-            return self.write(json!([choice]), None, out);
+            let logprobs = Some(json!({ "content": content, "refusal": null }));
+            let piece = Piece { index: choice, delta: &json!({}), logprobs, finish_reason: None };
+            return self.write(&[piece], None, out);
+        }
+        if let Delta::Text(text) = delta {
+            spoken.details.close();
+            return self.chunk(choice, &Content { content: text }, None, out);
         }
         if let Some(said) = spoken.said(delta, &asked) {
             self.chunk(choice, &said, None, out);
@@ -113,7 +137,7 @@ impl Encoder {
             self.finish(choice, if has_calls { "tool_calls" } else { "stop" }, out);
         }
         if let Some(usage) = self.usage {
-            self.write(json!([]), Some(usage::write(&usage)), out);
+            self.write(&json!([]), Some(usage::write(&usage)), out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
