@@ -27,6 +27,7 @@ budget_floor = 1000000
 breaker_failures = 10000
 breaker_ratio = 1.0
 throttle = "10ms"
+throttle_max = "10ms"
 
 [drain]
 delay = "0s"
