@@ -28,7 +28,7 @@ pub use estimate::estimate;
 pub use frames::{Frame, Frames, Framing};
 pub use front::{Asked, Encode, Front, Place, Refusal};
 pub use provider::{Decoder, Lost, Machine, Malformed, Provider, Sent, Target, Unfit};
-pub use registry::{CountFront, EmbedFront, count_front, embed_front, front, provider};
+pub use registry::{CountFront, EmbedFront, count_front, embed_front, front, is_claude, provider};
 pub use translation::{Task, Translator};
 
 #[cfg(test)]

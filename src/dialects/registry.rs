@@ -74,6 +74,11 @@ pub fn count_front(endpoint: Endpoint) -> Option<CountFront> {
     })
 }
 
+/// Whether a model on Google's cloud is Anthropic's.
+pub fn is_claude(model: &str) -> bool {
+    model.contains("claude")
+}
+
 /// The dialect in which `upstream` is asked for a `model` of its own.
 pub fn provider(upstream: &Upstream, model: &str) -> &'static dyn Provider {
     match upstream.kind {
@@ -81,7 +86,7 @@ pub fn provider(upstream: &Upstream, model: &str) -> &'static dyn Provider {
         UpstreamKind::Azure => &chat::OPENAI,
         UpstreamKind::OpenAi | UpstreamKind::Demo => chat::provider(upstream.preset),
         UpstreamKind::Gemini => &gemini::PROVIDER,
-        UpstreamKind::Vertex if model.contains("claude") => &anthropic::VERTEX_PROVIDER,
+        UpstreamKind::Vertex if is_claude(model) => &anthropic::VERTEX_PROVIDER,
         UpstreamKind::Vertex => &gemini::VERTEX,
         UpstreamKind::Bedrock => &bedrock::PROVIDER,
         UpstreamKind::Cohere => &cohere::PROVIDER,

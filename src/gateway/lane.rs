@@ -132,7 +132,7 @@ impl Way<'_> {
             now: wall_clock(),
             request_id: self.call.record.id.to_string(),
         };
-        let (sent, task) = if let Some(embed) = dialects::embed_front(self.call.endpoint) {
+        let (mut sent, task) = if let Some(embed) = dialects::embed_front(self.call.endpoint) {
             let request = (embed.read)(&raw, &place).map_err(refused)?;
             (provider.embed(&request, &target).map_err(unfit)?, Task::Embeddings(request, embed.write))
         } else if let Some(count) = dialects::count_front(self.call.endpoint) {
@@ -144,7 +144,7 @@ impl Way<'_> {
             (provider.chat(&asked.request, &target).map_err(unfit)?, Task::Answer)
         };
         let dropped = self.dropped(&sent.lost)?;
-        let request = self.translated_request(&sent)?;
+        let request = self.translated_request(&mut sent)?;
         let translator = Translator::new((front, provider), Rc::new(asked), Rc::new(sent), task);
         Ok(Leaving { request, translator: Some(Box::new(translator)), dropped })
     }
@@ -162,7 +162,7 @@ impl Way<'_> {
         Ok(lost.iter().map(|lost| lost.name.clone()).collect())
     }
 
-    fn translated_request(&self, sent: &Sent) -> Result<Request, Error> {
+    fn translated_request(&self, sent: &mut Sent) -> Result<Request, Error> {
         let mut headers = self.headers();
         let own = Rc::make_mut(&mut headers);
         native::remove_dialect(own);
@@ -173,7 +173,7 @@ impl Way<'_> {
         for (name, value) in &sent.headers {
             own.insert(name, value.clone());
         }
-        let body = self.with_extras(Bytes::from(sent.body.clone()))?;
+        let body = self.with_extras(Bytes::from(std::mem::take(&mut sent.body)))?;
         let path = native::azure_path(self.upstream(), self.model(), &sent.path);
         Ok(Request { method: Method::POST, path_and_query: path.into(), headers, credentials: Vec::new(), body })
     }

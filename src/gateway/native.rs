@@ -11,7 +11,7 @@ use super::call::Call;
 use crate::api::dialect::Dialect;
 use crate::api::endpoint::Endpoint;
 use crate::config::{OpenAiApi, Upstream, UpstreamKind};
-use crate::dialects::{anthropic, gemini, responses};
+use crate::dialects::{anthropic, gemini, is_claude, responses};
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
@@ -71,11 +71,6 @@ fn has(upstream: &Upstream, endpoint: Endpoint) -> bool {
         Endpoint::ChatCompletions | Endpoint::Completions => upstream.api == OpenAiApi::Chat,
         _ => true,
     }
-}
-
-/// Whether Google Cloud has a model from Anthropic.
-pub(super) fn is_claude(model: &str) -> bool {
-    model.contains("claude")
 }
 
 /// Google's models as on its own API; Claude with the model in the path, and a version in the body.

@@ -17,9 +17,7 @@ mod request_in;
 mod request_out;
 mod stream_in;
 mod stream_out;
-mod tags;
 
 pub use embeddings::{read_embed, write_embed};
 pub use front::{CHAT, ChatFront, GENERATE, GenerateFront};
 pub use request_out::{OllamaProvider, PROVIDER};
-pub use tags::write_tags;
