@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -163,6 +165,26 @@ impl Conn {
         }
     }
 
+    /// From now on what comes here is acknowledged with the second segment, or after some 40 ms, instead of with
+    /// each read. Until that time is over once: then the kernel acknowledges at once again, and says so to
+    /// [`delays_acks`](Self::delays_acks). One system call.
+    ///
+    /// A peer that waits for acknowledgements before it sends more (Nagle's algorithm) is late by these 40 ms, once.
+    ///
+    /// # Errors
+    /// Where it is no TCP socket.
+    pub fn delay_acks(&self) -> io::Result<()> {
+        self.driver.with_fd(|fd| Ok(sockopt::set_tcp_quickack(fd, false)?))
+    }
+
+    /// Whether it still does. One system call.
+    ///
+    /// # Errors
+    /// Where it is no TCP socket.
+    pub fn delays_acks(&self) -> io::Result<bool> {
+        self.driver.with_fd(|fd| Ok(!sockopt::tcp_quickack(fd)?))
+    }
+
     /// Looks at an unused connection without reading from it.
     pub fn look(&self) -> Idle {
         if !self.unread.is_empty() {
@@ -191,6 +213,13 @@ pub(super) fn unconnected(address: &Address, options: SocketOptions) -> io::Resu
 }
 
 impl Driver {
+    fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        match self {
+            Self::Epoll(socket) => socket.with_fd(act),
+            Self::Uring(socket) => socket.with_fd(act),
+        }
+    }
+
     fn look(&self) -> Idle {
         match self {
             Self::Epoll(socket) => socket.look(),

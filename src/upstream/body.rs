@@ -88,8 +88,8 @@ impl http_body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FrameResult> {
         let (frame, ended) = match &mut self.kind {
             Kind::Ended => return Poll::Ready(None),
-            Kind::Http1(link, _) => {
-                let frame = ready!(link.poll_frame(cx));
+            Kind::Http1(link, cache) => {
+                let frame = ready!(link.poll_frame(cx, &cache.acks));
                 (frame, link.is_over())
             }
             Kind::Http2(stream) => {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use super::acks::Acks;
 use super::http1::Link;
 
 /// Last in, first out: the warmest connection is used again, and those not needed grow old and are closed.
@@ -13,11 +14,13 @@ pub(super) struct Cache {
     links: RefCell<Vec<Box<Link>>>,
     idle_timeout: Duration,
     lifetime_max: Duration,
+    /// Of all its streams.
+    pub(super) acks: Acks,
 }
 
 impl Cache {
     pub(super) fn new(idle_timeout: Duration, lifetime_max: Duration) -> Self {
-        Self { links: RefCell::default(), idle_timeout, lifetime_max }
+        Self { links: RefCell::default(), idle_timeout, lifetime_max, acks: Acks::default() }
     }
 
     /// Keeps the connection of an exchange that has ended, if it may be used again; closes it otherwise.

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 
+use super::acks::{Acks, Pace};
 use super::answer::{Head, Reading};
 use super::body::Body;
 use super::cache::Cache;
@@ -48,8 +49,8 @@ pub(super) struct Link {
     ahead: Bytes,
     /// Whether anything so far forbids another exchange.
     reusable: bool,
-    /// The answer is a stream, and has begun.
-    streams: bool,
+    /// Of an answer that is a stream, and has begun.
+    pace: Option<Pace>,
     idle_since: Instant,
     /// Last, so that the socket is closed before its permit is free.
     lease: Lease,
@@ -70,7 +71,7 @@ impl Link {
             incoming: Incoming::Ended,
             ahead: Bytes::new(),
             reusable: true,
-            streams: false,
+            pace: None,
             idle_since: Instant::now(),
             lease,
         })
@@ -121,7 +122,6 @@ impl Link {
     async fn ask(&mut self, origin: &Origin, request: &Request, wanted: Wanted) -> Result<Head, SendError> {
         self.lease.set(ConnectionState::Active);
         self.io.conn().urgent(true);
-        self.streams = false;
         let mut begun = false;
         let mut reading = Reading::default();
         let answer = poll_fn(|cx| {
@@ -212,16 +212,20 @@ impl Link {
     }
 
     /// The next frame of the answer's body: all the payloads that one read brought.
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        acks: &Acks,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if !self.outgoing.is_done() {
             self.outgoing.drive(&mut self.io, cx);
         }
         loop {
             if !self.ahead.is_empty() {
-                if !self.streams && self.incoming.is_stream() && !self.incoming.is_over() {
-                    self.streams = true;
+                if self.pace.is_none() && self.incoming.is_stream() && !self.incoming.is_over() {
                     // Its chunks are what a rest of the worker gathers.
                     self.io.conn().urgent(false);
+                    self.pace = Some(Pace::begin(acks, self.io.conn()));
                 }
                 return Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.ahead)))));
             }
@@ -229,16 +233,19 @@ impl Link {
                 let trailers = self.incoming.take_trailers().transpose()?;
                 return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
             }
-            ready!(self.poll_payload(cx))?;
+            ready!(self.poll_payload(cx, acks))?;
         }
     }
 
-    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+    fn poll_payload(&mut self, cx: &mut Context<'_>, acks: &Acks) -> Poll<Result<(), BodyError>> {
         scratch::read(|buffer| {
             let read = ready!(poll_read(&mut self.io, cx, buffer))?;
             if read == 0 {
                 self.incoming.end_of_connection()?;
                 self.incoming = Incoming::Ended;
+            }
+            if let Some(pace) = &mut self.pace {
+                pace.read(acks, self.io.conn());
             }
             let piece = self.incoming.take(&mut buffer[..read]);
             self.reusable &= piece.used == read;
@@ -262,6 +269,7 @@ impl Link {
     /// behind the answer.
     pub(super) fn park(&mut self) -> bool {
         self.incoming = Incoming::Ended;
+        self.pace = None;
         self.idle_since = Instant::now();
         self.lease.set(ConnectionState::Idle);
         self.reusable && self.outgoing.is_done() && self.is_silent()

@@ -8,6 +8,7 @@
 //! Nothing here retries what an upstream may have seen. A request is sent again only on evidence that no
 //! byte of it left, or that the upstream promised not to have processed it (RFC 9113, section 8.7).
 
+mod acks;
 mod answer;
 mod body;
 mod cache;

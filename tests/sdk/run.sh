@@ -49,13 +49,13 @@ node_sdk() {
 
 # Packages of their own: some of them hold others back.
 dialects_sdk() {
-    local packages=(pytest openai anthropic google-genai ollama langchain-openai langchain-anthropic
+    local packages=(pytest pytest-xdist openai anthropic google-genai ollama langchain-openai langchain-anthropic
         langchain-google-genai litellm llm)
     if [[ ! -x $made/dialects/bin/python ]]; then
         python3 -m venv "$made/dialects"
     fi
     "$made/dialects/bin/python" -m pip install --quiet --disable-pip-version-check "${packages[@]}" ||
-        "$made/dialects/bin/python" -c 'import openai, anthropic, google.genai, ollama, pytest'
+        "$made/dialects/bin/python" -c 'import openai, anthropic, google.genai, ollama, pytest, xdist'
     mkdir -p "$made/dialects-node"
     cp "$here"/dialects/node/* "$made/dialects-node/"
     (
@@ -64,7 +64,7 @@ dialects_sdk() {
     )
     export DIALECTS_NODE="$made/dialects-node"
     export PATH="$made/dialects/bin:$PATH"
-    (cd "$here/dialects" && "$made/dialects/bin/python" -m pytest -q -p no:cacheprovider --rootdir . "$@" </dev/null)
+    (cd "$here/dialects" && "$made/dialects/bin/python" -m pytest -q -p no:cacheprovider --rootdir . -n "$(nproc)" "$@" </dev/null)
 }
 
 case ${1:-all} in

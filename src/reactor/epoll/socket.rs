@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -120,6 +120,11 @@ impl Socket {
 
     pub(in crate::reactor) fn urgent(&self, urgent: bool) {
         self.with(|entry| entry.watched.urgent(&entry.fd, urgent));
+    }
+
+    /// Does something with the socket that is no input or output.
+    pub(in crate::reactor) fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        self.with(|entry| act(entry.fd.as_fd()))
     }
 
     /// By name, so that it holds nothing.

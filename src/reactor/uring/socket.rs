@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -95,6 +95,11 @@ impl Socket {
 
     pub(in crate::reactor) fn urgent(&self, urgent: bool) {
         self.with(|core, key| core.urgent(key, urgent));
+    }
+
+    /// Does something with the socket that is no input or output.
+    pub(in crate::reactor) fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        self.with(|core, key| act(core.entry(key).fd.as_fd()))
     }
 
     pub(in crate::reactor) fn urgency(&self) -> impl Fn(bool) + use<> {

@@ -1,5 +1,6 @@
 //! The pool against small scripted upstreams on real loopback sockets.
 
+mod acks;
 mod codec;
 mod connecting;
 mod http1;
