@@ -18,6 +18,7 @@ mod tick;
 pub mod tls;
 pub mod turn;
 pub mod uring;
+pub mod warm;
 pub mod worker;
 
 pub use conn::{Conn, Idle, Moving, SocketOptions};

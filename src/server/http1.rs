@@ -29,9 +29,10 @@ use super::socket::Socket;
 use super::streaming::Streaming;
 use super::tunnel::Tunnel;
 use super::watchdog::Watchdog;
-use crate::reactor::Io;
+use crate::reactor::{Io, warm};
 use crate::signal::duplex::Duplex;
 use crate::signal::rest::Rest;
+use crate::signal::trail;
 
 impl<S, B> Server<S>
 where
@@ -44,36 +45,61 @@ where
         let hangup = io.conn().hangup();
         let (adapter, taken) = Adapter::http1(self.service, Rc::clone(&link));
         let socket = Socket::new(io, Rc::clone(&link), true);
-        let mut turns = Turns::new(socket, adapter, taken, self.settings);
-        let mut watchdog = Watchdog::new(link, self.settings, self.phase.watch());
-        let mut hangup = pin!(hangup);
-        let mut hung_up = false;
-        let ended = poll_fn(|cx| {
-            if let Poll::Ready(result) = turns.poll(cx) {
-                return Poll::Ready(result);
-            }
-            if watchdog.shall_finish(cx) {
-                turns.finish();
-                if let Poll::Ready(result) = turns.poll(cx) {
-                    return Poll::Ready(result);
-                }
-            }
-            hung_up = hung_up || hangup.as_mut().poll(cx).is_ready();
-            // Nobody reads from a client that is being answered, and hyper would not see behind bytes that it
-            // has no use for yet.
-            if hung_up && watchdog.link.in_flight() > 0 && !turns.is_tunnel() {
-                return Poll::Ready(Err(ConnectionError::HungUp));
-            }
-            watchdog.poll(cx, false)
-        })
-        .await;
+        let mut serving = Serving {
+            turns: Turns::new(socket, adapter, taken, self.settings),
+            watchdog: Watchdog::new(link, self.settings, self.phase.watch()),
+            hung_up: false,
+            hangup: pin!(hangup),
+        };
+        let ended = poll_fn(|cx| warm::walk(cx, |cx| serving.poll(cx))).await;
         if matches!(ended, Err(ConnectionError::HungUp)) {
             let noticed = Instant::now();
             // Cancels everything on it; that is done when the time is recorded.
-            drop(turns);
+            drop(serving);
             self.recorder.cancel_propagated(noticed.elapsed());
         }
         ended
+    }
+}
+
+/// A connection at work: what each of its turns looks at, in one place.
+struct Serving<S, B, H>
+where
+    S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
+    B: Body<Data = Bytes> + Rest + Duplex + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    turns: Turns<S, B>,
+    watchdog: Watchdog,
+    hung_up: bool,
+    hangup: H,
+}
+
+impl<S, B, H> Serving<S, B, H>
+where
+    S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + 'static,
+    B: Body<Data = Bytes> + Rest + Duplex + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    H: Future<Output = ()> + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        trail::step(self);
+        if let Poll::Ready(result) = self.turns.poll(cx) {
+            return Poll::Ready(result);
+        }
+        if self.watchdog.shall_finish(cx) {
+            self.turns.finish();
+            if let Poll::Ready(result) = self.turns.poll(cx) {
+                return Poll::Ready(result);
+            }
+        }
+        self.hung_up = self.hung_up || Pin::new(&mut self.hangup).poll(cx).is_ready();
+        // Nobody reads from a client that is being answered, and hyper would not see behind bytes that it has no
+        // use for yet.
+        if self.hung_up && self.watchdog.link.in_flight() > 0 && !self.turns.is_tunnel() {
+            return Poll::Ready(Err(ConnectionError::HungUp));
+        }
+        self.watchdog.poll(cx, false)
     }
 }
 

@@ -25,6 +25,7 @@ use super::link::Link;
 use super::outbound::Outbound;
 use super::socket::Socket;
 use crate::signal::rest::Rest;
+use crate::signal::trail;
 
 /// Bytes after which no more is gathered for one write. A frame of the body goes on top, so five times as much at
 /// most waits for a client.
@@ -108,6 +109,8 @@ where
 
     /// Ready when everything is written. After an error nothing more may be.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        trail::step(self);
+        trail::step(&*self.link);
         let mut gathered = Gathered::Some;
         for _ in 0..WRITES_PER_TURN_MAX {
             ready!(self.poll_rest(cx)).map_err(ConnectionError::Io)?;

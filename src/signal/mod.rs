@@ -6,6 +6,7 @@ pub mod alarm;
 pub mod bell;
 pub mod duplex;
 pub mod rest;
+pub mod trail;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -35,6 +35,7 @@ use super::outgoing::Outgoing;
 use super::scratch;
 use super::upgrade::{Switch, Upgraded};
 use crate::reactor::{Idle, Io};
+use crate::signal::trail;
 use crate::telemetry::ConnectionState;
 
 /// Bodies up to this size are copied behind their head: one buffer to write costs less than two.
@@ -217,6 +218,7 @@ impl Link {
         cx: &mut Context<'_>,
         acks: &Acks,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        trail::step(self);
         if !self.outgoing.is_done() {
             self.outgoing.drive(&mut self.io, cx);
         }

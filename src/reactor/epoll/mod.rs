@@ -29,7 +29,7 @@ use std::time::Duration;
 pub(super) use self::listener::Listener;
 pub(super) use self::poller::Poller;
 pub(super) use self::socket::Socket;
-use super::turn;
+use super::{turn, warm};
 
 mod entry;
 mod listener;
@@ -81,7 +81,9 @@ pub(super) fn park() {
 /// Gives back what a peak of sockets has left.
 pub(super) fn trim() {
     if let Some(poller) = poller::only() {
-        turn::shrink(&mut poller.core().entries);
+        let entries = &mut poller.core().entries;
+        turn::shrink(entries);
+        warm::trim(entries.capacity());
     }
 }
 

@@ -19,6 +19,7 @@ use super::PATIENCE;
 use super::entry::{Entry, Ready, renew};
 use super::pump;
 use crate::reactor::lookout::Watched;
+use crate::reactor::warm;
 
 /// Told once at each change, of everything: nothing is ever asked for again.
 const WATCHED: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
@@ -237,6 +238,7 @@ impl Poller {
             return 0;
         }
         *found += count as u64;
+        warm::ahead(events.iter().map(|event| parse(event.data).0));
         for event in &*events {
             note(*event, entries, crowd, wake);
         }

@@ -18,6 +18,7 @@ use tokio::task::coop;
 use super::entry::{Entry, Ready, renew};
 use super::poller::Core;
 use super::socket::Socket;
+use crate::signal::trail;
 
 const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
@@ -47,6 +48,8 @@ impl Socket {
             }
         }
         let replaced = renew(&mut entry.reader, cx);
+        trail::step(entry);
+        trail::waits(self.key);
         drop(core);
         drop(replaced);
         self.poller.alive()?;
@@ -75,6 +78,7 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         let mut core = self.poller.core();
         let entry = core.entry(self.key);
+        trail::step(entry);
         if entry.ready.is(Ready::WRITABLE) {
             let turn = ready!(coop::poll_proceed(cx));
             match rustix::io::retry_on_intr(|| send(entry.fd.as_fd())) {

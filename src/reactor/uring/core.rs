@@ -17,10 +17,11 @@ use tokio::time::Instant;
 
 use super::entry::{Entry, Role};
 use super::memory::Blocks;
-use super::operation::{Operation, tag};
+use super::operation::{Operation, receiver, tag};
 use super::provided::Provided;
 use super::queue::{Completion, Queue};
 use super::{Settings, Stats};
+use crate::reactor::warm;
 
 /// Calls in one turn for work that the kernel had deferred (about twenty completions each). What is left after
 /// them waits until the tasks that were woken have run.
@@ -320,6 +321,7 @@ impl Core {
         let mut completions = std::mem::take(&mut self.completions);
         queue.reap(&mut completions);
         let found = completions.len();
+        warm::ahead(completions.iter().copied().filter_map(receiver));
         for completion in completions.drain(..) {
             self.complete(completion);
         }

@@ -16,7 +16,7 @@
 //! there. Receives (`receive`) are into buffers shared by all sockets (`provided`), one at a time. Writes (`send`) are copied and go out with the next turn. `close` has the end: nothing accepted is
 //! lost, no descriptor and no buffer leaks, and a peer hears of it within one turn.
 //!
-//! All `unsafe` of the house is here: in `memory`, `provided` and `queue` for what the kernel shares with us, and at
+//! All `unsafe` of the house is here, but for one instruction in `warm`: in `memory`, `provided` and `queue` for what the kernel shares with us, and at
 //! each operation for what it points to.
 
 #![expect(unsafe_code, reason = "the one place where memory is shared with the kernel")]
@@ -30,7 +30,7 @@ use tokio::io::unix::AsyncFd;
 
 use self::core::{Core, Ring};
 use self::pump::Pump;
-use super::{spawn, turn};
+use super::{spawn, turn, warm};
 
 pub use self::probe::Missing;
 pub(super) use self::socket::{Listener, Socket};
@@ -154,7 +154,10 @@ pub fn turn() -> usize {
 /// Gives back what a peak of sockets has left.
 pub fn trim() {
     if let Some(ring) = current() {
-        ring.with(|core| turn::shrink(&mut core.entries));
+        ring.with(|core| {
+            turn::shrink(&mut core.entries);
+            warm::trim(core.entries.capacity());
+        });
     }
 }
 

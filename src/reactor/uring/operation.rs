@@ -45,6 +45,11 @@ pub(super) fn tag(key: u32, operation: Operation) -> u64 {
     u64::from(key) << OPERATION_BITS | operation as u64
 }
 
+/// The socket that has received what `completion` tells of.
+pub(super) fn receiver(completion: Completion) -> Option<u32> {
+    parse(completion.tag).filter(|(_, operation)| *operation == Operation::Receive).map(|(key, _)| key)
+}
+
 fn parse(tag: u64) -> Option<(u32, Operation)> {
     let operation = usize::try_from(tag & ((1 << OPERATION_BITS) - 1)).ok()?;
     Some((u32::try_from(tag >> OPERATION_BITS).ok()?, *ALL.get(operation)?))

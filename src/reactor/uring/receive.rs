@@ -23,6 +23,7 @@ use super::operation::Operation;
 use super::provided::GROUP;
 use super::queue::Completion;
 use crate::reactor::conn::Idle;
+use crate::signal::trail;
 
 /// `IORING_RECVSEND_POLL_FIRST`: the reader has just found nothing, so trying once more before waiting is for
 /// nothing.
@@ -66,6 +67,8 @@ impl Core {
         }
         let waker = self.entry(key).receive.waker.take();
         self.entry(key).receive.waker = Some(self.renew(waker, cx));
+        trail::step(self.entry(key));
+        trail::waits(key);
         self.arm_receive(key);
         Poll::Pending
     }

@@ -10,6 +10,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
 use super::core::Core;
 use super::memory::SEND_BYTES_MAX;
 use super::operation::Operation;
+use crate::signal::trail;
 
 impl Core {
     /// Takes what it can, up to 64 KiB since the last turn. Nothing while a send is under way: that is how a
@@ -21,6 +22,7 @@ impl Core {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.alive()?;
+        trail::step(&self.entries[key as usize]);
         let send = &mut self.entries[key as usize].send;
         if let Some(error) = send.error {
             return Poll::Ready(Err(error.into()));

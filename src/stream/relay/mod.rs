@@ -41,6 +41,7 @@ use crate::api::error as dialect;
 use crate::api::sse::Scanner;
 use crate::error::{Error, Kind};
 use crate::signal::rest::Rest;
+use crate::signal::trail;
 use crate::signal::{Phase, Watch};
 use crate::telemetry::{EndReason, Recorder};
 use crate::units::UpstreamId;
@@ -229,6 +230,7 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Step> {
         let this = &mut *self;
+        trail::step(this);
         (this.silent, this.at_rest) = (false, false);
         if matches!(this.last, Last::Nothing) && this.settings.recall.poll(cx) == Phase::End {
             this.last = Last::broken(Error::new(Kind::Drained, "the gateway is stopping"));

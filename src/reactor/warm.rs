@@ -1,0 +1,124 @@
+//! Memory for the streams whose turn is about to come, asked for all at once.
+//!
+//! When the kernel has told which sockets have something, the tasks behind them run one after the other, and each would
+//! wait for its memory piece by piece. What each went through the last time is known ([`trail`]), so the processor is
+//! asked for all of it before the first of them runs, and fetches many pieces at the same time.
+
+#![expect(unsafe_code, reason = "one instruction that reads nothing and can't fault")]
+
+use std::cell::RefCell;
+use std::task::Context;
+
+use super::turn::TRIMMED_FROM;
+use crate::signal::trail::{self, LINE_BYTES, Steps};
+
+/// Sockets of one turn whose memory is asked for: with more, the first pieces would be pushed out again before
+/// the last are used.
+const SOCKETS_MAX: usize = 48;
+
+/// Bytes in which a task says what is to be done with it.
+const TASK_BYTES: usize = LINE_BYTES;
+
+/// What the last turn of whoever waits for a socket went through: one line of the cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(64))]
+struct Last(Steps);
+
+thread_local! {
+    /// By socket, as the driver names them.
+    static LAST: RefCell<Vec<Last>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Polls a connection, and keeps what that goes through for the next time.
+pub fn walk<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    trail::begin();
+    trail::step_at(cx.waker().data().addr(), TASK_BYTES);
+    let result = poll(cx);
+    if let Some((socket, steps)) = trail::end() {
+        LAST.with_borrow_mut(|last| {
+            let socket = socket as usize;
+            if last.len() <= socket {
+                last.resize(socket + 1, Last::default());
+            }
+            // The same as the last time, nearly always: then the line stays clean.
+            if last[socket].0 != steps {
+                last[socket] = Last(steps);
+            }
+        });
+    }
+    result
+}
+
+/// The turn of these sockets is about to come.
+pub(super) fn ahead(sockets: impl Iterator<Item = u32> + Clone) {
+    LAST.with_borrow(|last| {
+        let known = sockets.take(SOCKETS_MAX).filter_map(|socket| last.get(socket as usize));
+        for steps in known.clone() {
+            fetch(std::ptr::from_ref(steps).addr());
+        }
+        for Last(steps) in known {
+            steps.iter().flat_map(|step| step.lines()).for_each(fetch);
+        }
+    });
+}
+
+/// Gives back what a peak of sockets has left. From `names` on no socket is named.
+pub(super) fn trim(names: usize) {
+    LAST.with_borrow_mut(|last| {
+        if last.capacity() > TRIMMED_FROM && last.capacity() / 2 > names {
+            last.truncate(names);
+            last.shrink_to_fit();
+        }
+    });
+}
+
+/// Asks for the line at `address`.
+#[cfg(target_arch = "x86_64")]
+fn fetch(address: usize) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: every x86-64 has it; it has no effect but on the caches, whatever the address is.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address)) };
+}
+
+/// Elsewhere the processor is left to itself.
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch(_: usize) {}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn what_a_socket_is_waited_for_with_is_known_until_it_is_trimmed() {
+        let value = [0_u64; 100];
+        let mut cx = Context::from_waker(Waker::noop());
+        walk(&mut cx, |_| trail::step(&value));
+        LAST.with_borrow(|last| assert!(last.is_empty(), "it waits for nothing"));
+        let last_name = u32::try_from(2 * TRIMMED_FROM).expect("few");
+        for socket in [last_name, 1] {
+            walk(&mut cx, |_| {
+                trail::step(&value);
+                trail::waits(socket);
+            });
+        }
+        LAST.with_borrow(|last| {
+            assert_eq!(last[1], last[2 * TRIMMED_FROM]);
+            let lines: Vec<_> = last[1].0[1].lines().collect();
+            assert!(lines.len() >= size_of_val(&value) / LINE_BYTES);
+        });
+        // Names that nobody has, and memory that is nobody's any more.
+        ahead([1, last_name, u32::MAX].into_iter());
+        trim(2);
+        LAST.with_borrow(|last| assert_eq!(last.len(), 2));
+        ahead([1, last_name].into_iter());
+    }
+
+    #[test]
+    fn any_address_may_be_asked_for() {
+        for address in [0, 1, 63, usize::MAX] {
+            fetch(address);
+        }
+    }
+}
