@@ -26,6 +26,10 @@ e2e *ARGS:
 bench *ARGS:
     cargo bench --bench relay --locked -- {{ARGS}}
 
+# A release build that is laid out by what the program does under load, target/pgo/millstream.
+pgo:
+    benches/pgo.sh
+
 # Envoy as a peer of the benchmark, into target/tools.
 envoy:
     python3 -m venv target/tools/envoy

@@ -27,6 +27,8 @@ const LOAD_MOST: f64 = 0.60;
 /// The longest rest from the beginning of a turn: the most that a chunk is late by under `auto`. A turn that works for
 /// longer has served a dozen chunks, which share what beginning it costs; `benches/relay` compares it with the tick off.
 const REST_MOST: Duration = Duration::from_micros(200);
+/// The same over io_uring, where a turn has two calls of its own to share, and chunks none.
+const REST_MOST_OF_RING: Duration = Duration::from_micros(300);
 /// No rest is shorter: falling asleep and waking up cost some of it, and nearly nothing would gather.
 const REST_LEAST: Duration = Duration::from_micros(50);
 /// A turn with less work than this has served nobody: a wake-up for nothing, a wheel of timers that moved.
@@ -36,6 +38,8 @@ const WORK_LEAST: Duration = Duration::from_micros(5);
 #[derive(Debug)]
 pub(super) struct Tick {
     setting: config::Tick,
+    /// The longest rest under `auto`.
+    most: Duration,
     /// Share of its time that the worker worked, smoothed, from 0 to 1.
     load: f64,
 }
@@ -43,7 +47,12 @@ pub(super) struct Tick {
 impl Tick {
     /// As configured, at rest.
     pub(super) fn new(setting: config::Tick) -> Self {
-        Self { setting, load: 0.0 }
+        Self { setting, most: REST_MOST, load: 0.0 }
+    }
+
+    /// The same over io_uring.
+    pub(super) fn of_ring(setting: config::Tick) -> Self {
+        Self { most: REST_MOST_OF_RING, ..Self::new(setting) }
     }
 
     /// Whether there is ever a rest; otherwise nobody needs to measure anything.
@@ -58,7 +67,7 @@ impl Tick {
             return Duration::ZERO;
         }
         let apart = match self.setting {
-            config::Tick::Auto => REST_MOST.mul_f64(self.eagerness()),
+            config::Tick::Auto => self.most.mul_f64(self.eagerness()),
             config::Tick::Off => Duration::ZERO,
             config::Tick::Fixed(apart) => apart,
         };
@@ -188,6 +197,17 @@ mod tests {
             assert_eq!(tick.rest_after(us(50), us(4)), Duration::ZERO);
             assert_ne!(tick.rest_after(us(50), us(20)), Duration::ZERO);
         }
+    }
+
+    #[test]
+    fn a_busy_ring_rests_for_longer() {
+        let (mut socket, mut ring) = (Tick::new(config::Tick::Auto), Tick::of_ring(config::Tick::Auto));
+        let mut rest = Duration::ZERO;
+        for _ in 0..1000 {
+            rest = ring.rest_after(us(50), us(100));
+            assert!(rest >= socket.rest_after(us(50), us(100)));
+        }
+        assert!(rest + us(100) > REST_MOST && rest <= REST_MOST_OF_RING, "{rest:?}");
     }
 
     #[test]

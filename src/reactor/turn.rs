@@ -2,7 +2,7 @@
 //!
 //! tokio calls `park` when no task is ready, right before it asks the kernel what has happened, and `unpark`
 //! when the kernel has said so. What becomes ready between the two waits, for at most one rest: 200 us under
-//! `tick = "auto"`, the duration that is written otherwise. After the rest the driver makes its turn, within `park`;
+//! `tick = "auto"` (300 us over io_uring), the duration that is written otherwise. After the rest the driver makes its turn, within `park`;
 //! the one over epoll also waits there for its sockets, for up to 1 ms (`epoll`).
 //!
 //! Where somebody waits for the very bytes, a rest ends at once (`lookout`): for a connection to accept, a
@@ -52,7 +52,8 @@ struct Turns {
 
 /// From now on the turns of this thread are counted, and rests follow them as `setting` says.
 pub fn begin(setting: config::Tick, recorder: Rc<Recorder>) {
-    let (mut tick, now) = (Tick::new(setting), Instant::now());
+    let make = if uring::current().is_some() { Tick::of_ring } else { Tick::new };
+    let (mut tick, now) = (make(setting), Instant::now());
     if !tick.is_off() {
         if let Err(error) = set_current_timer_slack(Some(TIMER_SLACK)) {
             tracing::debug!(%error, "rests may be longer than they should");

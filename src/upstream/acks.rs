@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn a_gap_now_and_then_ends_nothing_and_many_do() {
         let now = Instant::now();
-        let told = |stills: &[bool]| stills.iter().fold(Trust::Tried(now), |trust, still| trust.learn(*still, now));
+        let told =
+            |stills: &[bool]| stills.iter().fold(Trust::Tried(now), |trust, still| trust.learn(*still, now));
         assert_eq!(told(&[true, true, false, true, false, true]), Trust::Pays(2));
         assert_eq!(told(&[true, true, false, false]), Trust::Fails(now));
         let long = told(&[true; 100]);

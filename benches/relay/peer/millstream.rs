@@ -89,6 +89,10 @@ targets = ["mock"]
 [admin]
 listen = "{admin}"
 
+[drain]
+delay = "0s"
+timeout = "1s"
+
 [log]
 access = false
 "#,
