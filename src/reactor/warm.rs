@@ -1,8 +1,9 @@
-//! Memory for the streams whose turn is about to come, asked for all at once.
+//! Memory for the streams whose turn is about to come, asked for before it is needed.
 //!
 //! When the kernel has told which sockets have something, the tasks behind them run one after the other, and each would
 //! wait for its memory piece by piece. What each went through the last time is known ([`trail`]), so the processor is
-//! asked for all of it before the first of them runs, and fetches many pieces at the same time.
+//! asked for it while those before it run, and fetches many pieces at the same time. Not for all of them at once: with
+//! hundreds in a turn the first pieces would be pushed out again before they are used.
 
 #![expect(unsafe_code, reason = "one instruction that reads nothing and can't fault")]
 
@@ -12,9 +13,8 @@ use std::task::Context;
 use super::turn::TRIMMED_FROM;
 use crate::signal::trail::{self, LINE_BYTES, Steps};
 
-/// Sockets of one turn whose memory is asked for: with more, the first pieces would be pushed out again before
-/// the last are used.
-const SOCKETS_MAX: usize = 48;
+/// By how many turns a stream's memory is asked for before its own. A turn takes much longer than memory does.
+const AHEAD: usize = 2;
 
 /// Bytes in which a task says what is to be done with it.
 const TASK_BYTES: usize = LINE_BYTES;
@@ -27,10 +27,30 @@ struct Last(Steps);
 thread_local! {
     /// By socket, as the driver names them.
     static LAST: RefCell<Vec<Last>> = const { RefCell::new(Vec::new()) };
+    /// The sockets whose turn comes.
+    static NEXT: RefCell<Next> = const { RefCell::new(Next { sockets: Vec::new(), asked: 0 }) };
+}
+
+struct Next {
+    sockets: Vec<u32>,
+    /// For so many of them all memory has been asked for.
+    asked: usize,
+}
+
+impl Next {
+    /// Asks for one more.
+    fn ask(&mut self, last: &[Last]) {
+        if let Some(socket) = self.sockets.get(self.asked) {
+            self.asked += 1;
+            let Last(steps) = last.get(*socket as usize).copied().unwrap_or_default();
+            steps.iter().flat_map(|step| step.lines()).for_each(fetch);
+        }
+    }
 }
 
 /// Polls a connection, and keeps what that goes through for the next time.
 pub fn walk<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    LAST.with_borrow(|last| NEXT.with_borrow_mut(|next| next.ask(last)));
     trail::begin();
     trail::step_at(cx.waker().data().addr(), TASK_BYTES);
     let result = poll(cx);
@@ -49,16 +69,19 @@ pub fn walk<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -
     result
 }
 
-/// The turn of these sockets is about to come.
-pub(super) fn ahead(sockets: impl Iterator<Item = u32> + Clone) {
+/// The turns of these sockets are about to come, in this order.
+pub(super) fn ahead(sockets: impl Iterator<Item = u32>) {
     LAST.with_borrow(|last| {
-        let known = sockets.take(SOCKETS_MAX).filter_map(|socket| last.get(socket as usize));
-        for steps in known.clone() {
-            fetch(std::ptr::from_ref(steps).addr());
-        }
-        for Last(steps) in known {
-            steps.iter().flat_map(|step| step.lines()).for_each(fetch);
-        }
+        NEXT.with_borrow_mut(|next| {
+            next.asked = 0;
+            next.sockets.clear();
+            next.sockets.extend(sockets);
+            let known = || next.sockets.iter().filter_map(|socket| last.get(*socket as usize));
+            known().for_each(|steps| fetch(std::ptr::from_ref(steps).addr()));
+            // All tasks are woken before the first of them runs.
+            known().filter_map(|Last(steps)| steps[0].lines().next()).for_each(fetch);
+            (0..AHEAD).for_each(|_| next.ask(last));
+        });
     });
 }
 
