@@ -20,6 +20,7 @@ mod outcome;
 mod peer;
 mod plot;
 mod process;
+mod raw;
 mod report;
 mod run;
 mod scenario;
@@ -127,6 +128,14 @@ enum Role {
         #[arg(long)]
         to: SocketAddr,
     },
+    /// The relay that knows nothing.
+    #[command(hide = true)]
+    Raw {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        to: SocketAddr,
+    },
     /// Pins itself, raises the file limit and becomes another program.
     #[command(hide = true)]
     Launch {
@@ -149,6 +158,7 @@ fn main() -> Result<()> {
             client::run(addr, &serde_json::from_str(&plan)?, seconds, certificates.as_deref())
         }
         Some(Role::Threads { listen, to }) => threads::run(listen, to),
+        Some(Role::Raw { listen, to }) => raw::run(listen, to),
         Some(Role::Launch { cpu, cores, nofile, command }) => launch::become_program(cpu, cores, nofile, &command),
         None if args.wish.plot.is_some() => plot::run(&args.wish.plot.unwrap_or_default(), &args.wish.files),
         None if args.wish.list => say(&scenario::list()),

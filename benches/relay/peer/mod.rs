@@ -47,6 +47,8 @@ pub(crate) enum Peer {
     },
     /// 25 threads, each with one stream: what gateways were before they were asynchronous.
     Threads,
+    /// Bytes from socket to socket: what the kernel costs.
+    Raw,
 }
 
 /// Every peer by name, in the order in which they are told.
@@ -63,6 +65,7 @@ const ALL: &[(&str, Peer)] = &[
     ("envoy", Peer::Envoy { h2: false }),
     ("envoy-h2", Peer::Envoy { h2: true }),
     ("threads-25", Peer::Threads),
+    ("raw", Peer::Raw),
 ];
 
 /// Where and how a peer is started.
@@ -113,6 +116,7 @@ impl Peer {
         let (program, flag) = match self {
             Self::Direct => return Some("no gateway".to_owned()),
             Self::Threads => return Some("a relay of 25 blocking threads, in this benchmark".to_owned()),
+            Self::Raw => return Some("bytes from socket to socket over epoll, in this benchmark".to_owned()),
             Self::Millstream(build) => {
                 if !build.is_known_to(millstream) {
                     return None;
@@ -140,6 +144,8 @@ impl Peer {
             Self::Envoy { h2 } => h2 || !load.h2_upstream,
             // Where every stream must have begun, 25 threads cannot take part.
             Self::Threads => load.background,
+            // It knows nothing of either.
+            Self::Raw => !load.tls && !load.h2_upstream && load.per_connection.is_none(),
             Self::Direct | Self::Millstream(_) | Self::Haproxy => true,
         }
     }
@@ -176,10 +182,11 @@ impl Peer {
                 fs::write(&file, envoy::config(addr, h2, place))?;
                 (String::new(), command.map(str::to_owned).to_vec())
             }
-            Self::Threads => {
+            Self::Threads | Self::Raw => {
                 let own = env::current_exe()?.to_string_lossy().into_owned();
+                let role = if self == Self::Raw { "raw" } else { "threads" };
                 let command =
-                    [own.as_str(), "threads", "--listen", &addr.to_string(), "--to", &place.upstream.to_string()];
+                    [own.as_str(), role, "--listen", &addr.to_string(), "--to", &place.upstream.to_string()];
                 (String::new(), command.map(str::to_owned).to_vec())
             }
         };
