@@ -41,6 +41,17 @@ struct Next {
 }
 
 impl Next {
+    /// Asks for what the wake-ups of these need, and for all that the first ones need.
+    fn name(&mut self, sockets: impl Iterator<Item = u32>, last: &[Last]) {
+        let named = self.sockets.len();
+        self.sockets.extend(sockets);
+        let known = || self.sockets[named..].iter().filter_map(|socket| last.get(*socket as usize));
+        known().for_each(|steps| fetch(std::ptr::from_ref(steps).addr()));
+        // All tasks are woken before the first of them runs.
+        known().filter_map(|Last(steps)| steps[0].lines().next()).for_each(fetch);
+        (self.asked..AHEAD).for_each(|_| self.ask(last));
+    }
+
     /// Asks for one more.
     fn ask(&mut self, last: &[Last]) {
         if let Some(socket) = self.sockets.get(self.asked) {
@@ -72,20 +83,18 @@ pub fn walk<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -
     result
 }
 
-/// The turns of these sockets are about to come, in this order.
-pub(super) fn ahead(sockets: impl Iterator<Item = u32>) {
-    LAST.with_borrow(|last| {
-        NEXT.with_borrow_mut(|next| {
-            next.asked = 0;
-            next.sockets.clear();
-            next.sockets.extend(sockets);
-            let known = || next.sockets.iter().filter_map(|socket| last.get(*socket as usize));
-            known().for_each(|steps| fetch(std::ptr::from_ref(steps).addr()));
-            // All tasks are woken before the first of them runs.
-            known().filter_map(|Last(steps)| steps[0].lines().next()).for_each(fetch);
-            (0..AHEAD).for_each(|_| next.ask(last));
-        });
+/// The driver asks the kernel anew: whose turns had come before is of no interest any more.
+pub(super) fn anew() {
+    NEXT.with_borrow_mut(|next| {
+        next.asked = 0;
+        next.sockets.clear();
     });
+}
+
+/// The turns of these sockets are about to come, in this order and behind those that were named since [`anew`].
+pub(super) fn ahead(sockets: impl Iterator<Item = u32>) {
+    // The error is that of a thread that ends, on which a ring may still reap what it has called off.
+    LAST.try_with(|last| NEXT.try_with(|next| next.borrow_mut().name(sockets, &last.borrow())).ok()).ok();
 }
 
 /// Gives back what a peak of sockets has left. From `names` on no socket is named.
@@ -139,6 +148,18 @@ mod tests {
         trim(2);
         LAST.with_borrow(|last| assert_eq!(last.len(), 2));
         ahead([1, last_name].into_iter());
+    }
+
+    #[test]
+    fn what_comes_in_several_rounds_is_one_turn() {
+        let named = || NEXT.with_borrow(|next| (next.sockets.clone(), next.asked));
+        ahead([1].into_iter());
+        ahead([2, 3, 4].into_iter());
+        assert_eq!(named(), (vec![1, 2, 3, 4], AHEAD));
+        walk(&mut Context::from_waker(Waker::noop()), |_| ());
+        assert_eq!(named().1, AHEAD + 1);
+        anew();
+        assert_eq!(named(), (Vec::new(), 0));
     }
 
     #[test]

@@ -238,6 +238,7 @@ impl Poller {
             return 0;
         }
         *found += count as u64;
+        warm::anew();
         warm::ahead(events.iter().map(|event| parse(event.data).0));
         for event in &*events {
             note(*event, entries, crowd, wake);

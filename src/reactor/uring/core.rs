@@ -241,6 +241,7 @@ impl Core {
     pub(super) fn turn(&mut self) -> usize {
         self.begin_sends();
         self.counts.turns += 1;
+        warm::anew();
         let mut reaped = 0;
         for _ in 0..ROUNDS_MAX {
             self.push_backlog();
