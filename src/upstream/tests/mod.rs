@@ -18,9 +18,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::{BodyExt, Collected};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -128,6 +129,29 @@ where
         }
     }));
     (address, count)
+}
+
+/// An upstream of one stream, and what makes it send each chunk. The stream ends when that is dropped.
+async fn listen_paced(
+    send_chunk: impl AsyncFn(&mut TcpStream) + Copy + 'static,
+) -> (SocketAddr, mpsc::Sender<()>) {
+    let (pace, beats) = mpsc::channel::<()>(1);
+    let beats = Cell::new(Some(beats));
+    let (address, _) = listen(move |_, mut stream| {
+        let beats = beats.take();
+        async move {
+            read_request(&mut stream).await;
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.expect("written");
+            let mut beats = beats.expect("one connection");
+            while beats.recv().await.is_some() {
+                send_chunk(&mut stream).await;
+            }
+            stream.write_all(b"0\r\n\r\n").await.ok();
+        }
+    })
+    .await;
+    (address, pace)
 }
 
 /// Reads one request with the body `{}`; `None` at the end of the connection.

@@ -9,7 +9,7 @@ use http_body::Body as _;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use super::{Bench, listen, read_request, run, upstream};
+use super::{Bench, listen_paced, run, upstream};
 use crate::reactor;
 use crate::upstream::Body;
 
@@ -33,20 +33,8 @@ async fn read_counted(mut body: Body, polls: Rc<Cell<usize>>, frames: mpsc::Send
 #[test]
 fn a_paced_chunk_costs_one_poll_of_the_task() {
     run(async {
-        let (pace, beats) = mpsc::channel::<()>(1);
-        let beats = Cell::new(Some(beats));
-        let (address, _) = listen(move |_, mut stream| {
-            let beats = beats.take();
-            async move {
-                read_request(&mut stream).await;
-                let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-                stream.write_all(head.as_bytes()).await.expect("written");
-                let mut beats = beats.expect("one connection");
-                while beats.recv().await.is_some() {
-                    stream.write_all(b"5\r\nhello\r\n").await.expect("written");
-                }
-                stream.write_all(b"0\r\n\r\n").await.expect("written");
-            }
+        let (address, pace) = listen_paced(async |stream| {
+            stream.write_all(b"5\r\nhello\r\n").await.expect("written");
         })
         .await;
         let bench = Bench::new(upstream(address));
