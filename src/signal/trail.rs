@@ -2,10 +2,10 @@
 //!
 //! A chunk goes through the same few values each time: the task, the answer that is written, the relay, the
 //! connection that is read. With a thousand streams on a core none of them is in the processor's caches when its turn
-//! comes, and each leads to the next, so that the processor waits for one after the other: that was three fifths of the
-//! time which a chunk took in user space. So whoever is polled says where it is ([`step`]), whoever waits for bytes
+//! comes, and each leads to the next, so that the processor waits for one after the other: most of the time that a chunk
+//! took in user space, by samples. So whoever is polled says where it is ([`step`]), whoever waits for bytes
 //! says for which socket ([`waits`]), and the event loop, which knows the sockets whose turn is about to come, asks for
-//! all of it at once (`reactor::warm`).
+//! it ahead (`reactor::warm`).
 //!
 //! Nothing here is ever followed: an address that is out of date costs a little time and nothing else.
 

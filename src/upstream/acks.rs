@@ -1,9 +1,8 @@
 //! Fewer acknowledgements for fast streams.
 //!
-//! Read as it comes, each small chunk is acknowledged by itself: one more packet, which costs a third of what
-//! relaying the chunk does (`docs/capacity.md` has the figures). The kernel can wait for the second segment instead
-//! ([`Conn::delay_acks`]), and stops waiting by itself as soon as one chunk has come alone for some 40 ms. A slow
-//! stream gains nothing then, and an upstream that holds small segments back until the last one is acknowledged
+//! Read as it comes, each small chunk is acknowledged by itself, which is one more packet through the kernel. It can wait
+//! for the second segment instead ([`Conn::delay_acks`]), and stops waiting by itself as soon as one chunk has come alone
+//! for some 40 ms. A slow stream gains nothing then, and an upstream that holds small segments back until the last one is acknowledged
 //! (Nagle's algorithm, without `TCP_NODELAY`) has held back one of its own chunks for as long.
 //!
 //! So it is tried by one stream first. Has the kernel not had to stop within [`READS_PER_LOOK`] reads, then this
