@@ -117,6 +117,9 @@ pub struct Event<'a> {
 
 /// Reads an event's fields. `bytes` is a whole event, or the beginning of one.
 pub fn event(bytes: &[u8]) -> Event<'_> {
+    if let Some(data) = only_line(bytes) {
+        return Event { data: Some(data), ..Event::default() };
+    }
     let mut event = Event::default();
     let mut rest = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     while !rest.is_empty() {
@@ -131,6 +134,12 @@ pub fn event(bytes: &[u8]) -> Event<'_> {
         }
     }
     event
+}
+
+/// What the event says if it is of the usual form: one line of data, and the blank one.
+fn only_line(bytes: &[u8]) -> Option<&[u8]> {
+    let data = bytes.strip_prefix(b"data: ")?.strip_suffix(b"\n\n")?;
+    memchr2(b'\n', b'\r', data).is_none().then_some(data)
 }
 
 /// The value of a `name: value` line, without the one space that may stand before it.
@@ -235,6 +244,28 @@ mod tests {
         assert_eq!(event(b": data: no\n\n"), Event::default());
         assert_eq!(event(b"database: no\n\n"), Event::default());
         assert_eq!(event(b"\xef\xbb\xbfdata: bom\n\n").data, Some(&b"bom"[..]));
+    }
+
+    #[test]
+    fn the_short_cut_for_the_usual_form_leads_to_the_same() {
+        for text in [
+            "data: a\n\n",
+            "data: \n\n",
+            "data:  a \n\n",
+            "data: a\rid: 1\n\n",
+            "data: a\nid: 1\n\n",
+            "data: a\n",
+            "data: a\n\n\n",
+            "data: a\r\n\n",
+            "data:a\n\n",
+            "data: a\n\ndata: b\n\n",
+            "data: \n",
+            "\ndata: a\n\n",
+        ] {
+            // The same lines, which the short cut does not know.
+            let long = format!(": comment\n{text}");
+            assert_eq!(event(text.as_bytes()), event(long.as_bytes()), "{text:?}");
+        }
     }
 
     #[test]

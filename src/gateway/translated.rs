@@ -13,6 +13,7 @@ use http_body::{Body, Frame};
 
 use crate::dialects::conversation::Failure;
 use crate::dialects::{Malformed, Translator};
+use crate::signal::rest::Rest;
 use crate::upstream;
 
 /// Bytes of an answer that must be whole before it can be translated: pictures in base64, vectors.
@@ -173,6 +174,16 @@ impl Translated {
 /// A failure in a form that can be judged.
 fn words(failure: &Failure) -> serde_json::Value {
     serde_json::json!({ "error": { "message": failure.message, "code": failure.code, "status": failure.status } })
+}
+
+impl Rest for AnswerBody {
+    fn is_at_rest(&self) -> bool {
+        match self {
+            Self::Plain(body) => body.is_at_rest(),
+            // What was read may be less than an event, or more.
+            Self::Translated(_) => false,
+        }
+    }
 }
 
 impl Body for AnswerBody {

@@ -147,6 +147,15 @@ impl Conn {
         }
     }
 
+    /// Whether it is known that reading would be in vain; the task is woken then when it no longer is, as if it had tried.
+    /// Over io_uring that is not known.
+    pub fn rests(&self, cx: &Context<'_>) -> bool {
+        match &self.driver {
+            Driver::Epoll(socket) => self.unread.is_empty() && socket.rests(cx),
+            Driver::Uring(_) => false,
+        }
+    }
+
     /// Whether what comes here ends a rest of the worker, as it does from the beginning; otherwise it waits for
     /// the rest to be over. To be taken back where chunks of a running stream come, which a rest shall gather,
     /// and given again where the next answer is waited for. Costs nothing where it changes nothing.
@@ -162,6 +171,16 @@ impl Conn {
         match &self.driver {
             Driver::Epoll(socket) => Box::new(socket.urgency()),
             Driver::Uring(socket) => Box::new(socket.urgency()),
+        }
+    }
+
+    /// Whether small writes may wait until all tasks that are ready have had their turn, to go to the kernel one after the
+    /// other: for the chunks of a running stream, never for what somebody waits for. Taking it back sends what waits.
+    /// Over io_uring all writes do.
+    pub fn batch_writes(&self, batched: bool) {
+        match &self.driver {
+            Driver::Epoll(socket) => socket.batch_writes(batched),
+            Driver::Uring(_) => {}
         }
     }
 
@@ -272,14 +291,14 @@ impl AsyncWrite for Conn {
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(match &self.driver {
-            Driver::Epoll(_) => Ok(()),
+            Driver::Epoll(socket) => socket.flush(),
             Driver::Uring(socket) => socket.flush(),
         })
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.driver {
-            Driver::Epoll(socket) => Poll::Ready(socket.shutdown()),
+            Driver::Epoll(socket) => socket.poll_shutdown(cx),
             Driver::Uring(socket) => socket.poll_shutdown(cx),
         }
     }

@@ -27,6 +27,14 @@ impl Io {
         }
     }
 
+    /// See [`Conn::rests`]. Under TLS nobody knows.
+    pub fn rests(&self, cx: &Context<'_>) -> bool {
+        match self {
+            Self::Plain(conn) => conn.rests(cx),
+            Self::Tls(_) => false,
+        }
+    }
+
     /// Whether ALPN chose HTTP/2. Always false without TLS.
     pub fn alpn_h2(&self) -> bool {
         match self {

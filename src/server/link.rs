@@ -139,9 +139,10 @@ impl Link {
         self.stalled_since.get()
     }
 
-    pub(super) fn frame_taken(&self) {
+    /// One that came at that time, or now.
+    pub(super) fn frame_taken(&self, came_at: Option<Instant>) {
         if self.unflushed_since.get().is_none() {
-            self.unflushed_since.set(Some(Instant::now()));
+            self.unflushed_since.set(Some(came_at.unwrap_or_else(Instant::now)));
         }
     }
 

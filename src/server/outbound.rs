@@ -37,6 +37,10 @@ impl<B: Rest> Rest for Outbound<B> {
     fn is_at_rest(&self) -> bool {
         self.body.is_at_rest()
     }
+
+    fn came_at(&self) -> Option<Instant> {
+        self.body.came_at()
+    }
 }
 
 impl<B: Body<Data = Bytes>> Body for Outbound<B> {
@@ -49,7 +53,7 @@ impl<B: Body<Data = Bytes>> Body for Outbound<B> {
         let frame = ready!(this.body.poll_frame(cx));
         if matches!(frame, Some(Ok(_))) {
             this.exchange.blocked_since.set(Some(Instant::now()));
-            this.exchange.link.frame_taken();
+            this.exchange.link.frame_taken(None);
         }
         Poll::Ready(frame)
     }

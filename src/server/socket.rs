@@ -45,6 +45,11 @@ impl Socket {
         self.place = None;
     }
 
+    /// See [`Conn::batch_writes`](crate::reactor::Conn::batch_writes).
+    pub(super) fn batch_writes(&self, batched: bool) {
+        self.io.conn().batch_writes(batched);
+    }
+
     /// Where the next byte belongs, after what has happened above since the last read.
     fn turn(&self, place: Place) -> io::Result<Place> {
         let place = match place {

@@ -34,6 +34,9 @@ const GATHER_BYTES: usize = 32 * 1024;
 /// Writes of one stream before everybody else of this core gets a turn.
 const WRITES_PER_TURN_MAX: usize = 8;
 
+/// Writes of a stream that are not put off to the end of the lap: its head and its first token are waited for.
+const PROMPT_WRITES: u8 = 2;
+
 /// Above it the buffer of the core is given back: some frame was unusually long.
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
 
@@ -55,6 +58,8 @@ pub(super) struct Streaming<B> {
     /// What the socket has not taken.
     rest: Bytes,
     is_flushed: bool,
+    /// Those of [`PROMPT_WRITES`] that are still to come.
+    prompt: u8,
     /// The body has given its last byte.
     is_over: bool,
     is_last: bool,
@@ -85,6 +90,7 @@ where
             socket,
             rest: Bytes::new(),
             is_flushed: true,
+            prompt: PROMPT_WRITES,
             is_over: false,
             _exchange: exchange,
         }
@@ -104,6 +110,7 @@ where
 
     /// Ends the exchange. The socket, and whether another request may come on it.
     pub(super) fn over(self) -> (Socket, bool) {
+        self.socket.batch_writes(false);
         (self.socket, !self.is_last)
     }
 
@@ -150,7 +157,7 @@ where
             let is_end = frame.is_none() || self.body.is_end_stream();
             // Trailers stay here: none are announced, because `trailer` is a header of one hop.
             if let Some(Ok(data)) = frame.map(http_body::Frame::into_data) {
-                self.link.frame_taken();
+                self.link.frame_taken(self.body.came_at());
                 push(buffer, &data);
             }
             if is_end {
@@ -172,6 +179,12 @@ where
             Poll::Pending => 0,
         };
         self.rest = Bytes::copy_from_slice(&bytes[written..]);
+        if self.prompt > 0 {
+            self.prompt -= 1;
+            if self.prompt == 0 {
+                self.socket.batch_writes(true);
+            }
+        }
         Ok(())
     }
 

@@ -20,6 +20,11 @@ pub struct Alarm {
 }
 
 impl Alarm {
+    /// Whether the timer is set for later than `now`, and wakes this task then.
+    pub fn is_set(&self, cx: &Context<'_>, now: Instant) -> bool {
+        self.set_for.as_ref().is_some_and(|(at, waker)| now < *at && waker.will_wake(cx.waker()))
+    }
+
     /// Ready with the time of day when `at` has come. `now` is the time of day, which may be a little old.
     pub fn poll(&mut self, cx: &mut Context<'_>, at: Instant, mut now: Instant) -> Poll<Instant> {
         loop {

@@ -17,6 +17,9 @@ pub const STEPS_MAX: usize = 8;
 /// Bytes that the processor fetches at once.
 pub const LINE_BYTES: usize = 64;
 
+/// Of so many turns one is noted.
+const NOTED_IN: u64 = 4;
+
 /// Lines of one value that are noted at most.
 const LINES_MAX: usize = 16;
 
@@ -26,6 +29,8 @@ thread_local! {
             steps: [const { Cell::new(Step(0)) }; STEPS_MAX],
             count: Cell::new(0),
             socket: Cell::new(None),
+            is_noted: Cell::new(false),
+            chance: Cell::new(0),
         }
     };
 }
@@ -35,6 +40,9 @@ struct Turn {
     steps: [Cell<Step>; STEPS_MAX],
     count: Cell<usize>,
     socket: Cell<Option<u32>>,
+    is_noted: Cell<bool>,
+    /// A congruential generator's state (Knuth's MMIX).
+    chance: Cell<u64>,
 }
 
 /// Where one value lies: the address of its first line, and in the bits that an address of a line has free, how many
@@ -60,21 +68,45 @@ impl Step {
     }
 }
 
-/// A turn begins.
+/// A turn begins, and is noted. For those that are not there is [`begin_now_and_then`].
 pub fn begin() {
     TURN.with(|turn| {
         turn.count.set(0);
         turn.socket.set(None);
+        turn.is_noted.set(true);
     });
 }
 
+/// A turn begins. One in [`NOTED_IN`] is noted: a stream's way hardly ever changes. Which ones is left to chance, because
+/// streams may take turns in an order that a count would be in step with.
+pub fn begin_now_and_then() {
+    let is_noted = TURN.with(|turn| {
+        let next =
+            turn.chance.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        turn.chance.set(next);
+        turn.is_noted.set(false);
+        next < u64::MAX / NOTED_IN
+    });
+    if is_noted {
+        begin();
+    }
+}
+
 /// It goes through `value`.
+#[inline]
 pub fn step<T: ?Sized>(value: &T) {
     step_at(std::ptr::from_ref(value).cast::<()>().addr(), size_of_val(value));
 }
 
 /// It goes through what lies at `address`.
+#[inline]
 pub fn step_at(address: usize, bytes: usize) {
+    if TURN.with(|turn| turn.is_noted.get()) {
+        note(address, bytes);
+    }
+}
+
+fn note(address: usize, bytes: usize) {
     TURN.with(|turn| {
         let (step, count) = (Step::new(address, bytes), turn.count.get());
         // What is polled until it has no more is polled twice.
@@ -86,13 +118,21 @@ pub fn step_at(address: usize, bytes: usize) {
 }
 
 /// It waits for bytes of this socket, a name that the event loop has given it. The last one counts.
+#[inline]
 pub fn waits(socket: u32) {
-    TURN.with(|turn| turn.socket.set(Some(socket)));
+    TURN.with(|turn| {
+        if turn.is_noted.get() {
+            turn.socket.set(Some(socket));
+        }
+    });
 }
 
 /// It is over: whether it waits for a socket, and what it went through.
 pub fn end() -> Option<(u32, Steps)> {
     TURN.with(|turn| {
+        if !turn.is_noted.replace(false) {
+            return None;
+        }
         let socket = turn.socket.take()?;
         let mut steps = Steps::default();
         for (to, from) in steps.iter_mut().zip(&turn.steps).take(turn.count.get()) {
@@ -128,6 +168,7 @@ mod tests {
         step(&values[0]);
         begin();
         assert_eq!(end(), None, "it waits for nothing");
+        begin();
         for value in &values {
             step(value);
         }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::end::{Abort, End, Usage};
 use super::relay::Relay;
@@ -150,6 +151,13 @@ impl AtRest for Body {
         match &self.kind {
             Kind::Whole(..) | Kind::Tunnel(_) => false,
             Kind::Relay(relay) => relay.is_at_rest(),
+        }
+    }
+
+    fn came_at(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Whole(..) | Kind::Tunnel(_) => None,
+            Kind::Relay(relay) => relay.came_at(),
         }
     }
 }

@@ -62,6 +62,12 @@ pub(super) const fn wait(seconds: u64) -> Step {
     Step::Wait(Duration::from_secs(seconds))
 }
 
+impl Rest for Script {
+    fn is_at_rest(&self) -> bool {
+        false
+    }
+}
+
 impl Body for Script {
     type Data = Bytes;
     type Error = io::Error;

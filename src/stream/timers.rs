@@ -39,11 +39,14 @@ const LAST_WORD_LINGER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Timers {
-    clocks: Clocks,
-    start: Instant,
-    /// When the upstream was asked: its first token has a clock of its own.
-    asked: Instant,
+    /// When the first token is overdue, and the whole.
+    first_token_at: Option<Instant>,
+    total_at: Option<Instant>,
+    idle: Option<Duration>,
+    keep_alive: Option<Duration>,
     waiting_for_first: bool,
+    /// All clocks that run now ran when the alarm was set. They only move on, so that it still goes off in time.
+    settled: bool,
     /// When the upstream was first found silent. Not the time of its last bytes: while the client holds the
     /// stream back nobody asks the upstream, and that is not its fault.
     silent_since: Option<Instant>,
@@ -54,14 +57,16 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(mut clocks: Clocks, start: Instant, asked: Instant) -> Self {
-        // A comment every zero seconds would be all that is ever said.
-        clocks.keep_alive = clocks.keep_alive.filter(|length| !length.is_zero());
+    pub(super) fn new(clocks: Clocks, start: Instant, asked: Instant) -> Self {
         Self {
-            clocks,
-            start,
-            asked,
+            // A length beyond all clocks is none.
+            first_token_at: clocks.first_token.and_then(|length| asked.checked_add(length)),
+            total_at: clocks.total.and_then(|length| start.checked_add(length)),
+            idle: clocks.idle,
+            // A comment every zero seconds would be all that is ever said.
+            keep_alive: clocks.keep_alive.filter(|length| !length.is_zero()),
             waiting_for_first: true,
+            settled: false,
             silent_since: None,
             last_sent: start,
             alarm: Alarm::default(),
@@ -75,14 +80,16 @@ impl Timers {
 
     pub(super) fn first_token_seen(&mut self) {
         self.waiting_for_first = false;
+        self.settled = false;
     }
 
     /// The dialect's last word was said: only the end of the transfer is missing, and a client that reads up
     /// to it shall not wait for an upstream that forgot to close.
     pub(super) fn last_word_said(&mut self) {
         self.waiting_for_first = false;
-        self.clocks.idle = Some(LAST_WORD_LINGER);
-        self.clocks.keep_alive = None;
+        self.idle = Some(LAST_WORD_LINGER);
+        self.keep_alive = None;
+        self.settled = false;
     }
 
     pub(super) fn upstream_spoke(&mut self) {
@@ -101,51 +108,59 @@ impl Timers {
         self.last_sent = now;
     }
 
+    /// As [`Self::sent`] was told last, and the start before.
+    pub(super) fn last_sent(&self) -> Instant {
+        self.last_sent
+    }
+
     /// Waits for the next deadline, for ever if there is none.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<(Instant, Due)> {
+        if self.settled && self.alarm.is_set(cx, now) {
+            return Poll::Pending;
+        }
         let Some((at, due)) = self.next() else { return Poll::Pending };
-        self.alarm.poll(cx, at, now).map(|now| (now, due))
+        let rung = self.alarm.poll(cx, at, now);
+        // The one clock that stops and begins anew is that of silence: it does not end earlier than it would have.
+        self.settled = rung.is_pending() && self.silent_since.is_some();
+        rung.map(|now| (now, due))
     }
 
     /// Waits for the end of the upstream's patience alone: for who answers for all other clocks himself.
     pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Instant> {
-        let at = self.idle().and_then(|(since, length)| since.checked_add(length));
+        let at = self.idle();
+        self.settled = false;
         at.map_or(Poll::Pending, |at| self.alarm.poll(cx, at, now))
     }
 
-    /// The idle clock, if it runs. While the first token is waited for, its own clock stands in for it.
-    fn idle(&self) -> Option<(Instant, Duration)> {
-        let has_other = self.waiting_for_first && self.clocks.first_token.is_some();
-        self.silent_since.zip(self.clocks.idle.filter(|_| !has_other))
+    /// When the upstream's patience is over, if it is silent. While the first token is waited for, its own clock stands
+    /// in for this one.
+    fn idle(&self) -> Option<Instant> {
+        let has_other = self.waiting_for_first && self.first_token_at.is_some();
+        let (since, length) = self.silent_since.zip(self.idle.filter(|_| !has_other))?;
+        since.checked_add(length)
     }
 
     /// The next deadline.
     fn next(&self) -> Option<(Instant, Due)> {
-        let first_token = self.clocks.first_token.filter(|_| self.waiting_for_first);
-        let clocks = [
-            first_token.map(|length| (self.asked, length, Due::FirstToken)),
-            self.idle().map(|(since, length)| (since, length, Due::Idle)),
-            self.clocks.total.map(|length| (self.start, length, Due::Total)),
-            self.clocks.keep_alive.map(|length| (self.last_sent, length, Due::KeepAlive)),
+        let first_token = self.first_token_at.filter(|_| self.waiting_for_first);
+        let keep_alive = self.keep_alive.and_then(|length| self.last_sent.checked_add(length));
+        let deadlines = [
+            first_token.map(|at| (at, Due::FirstToken)),
+            self.idle().map(|at| (at, Due::Idle)),
+            self.total_at.map(|at| (at, Due::Total)),
+            keep_alive.map(|at| (at, Due::KeepAlive)),
         ];
-        // A length beyond all clocks is none.
-        let deadlines = clocks
-            .into_iter()
-            .flatten()
-            .filter_map(|(since, length, due)| Some((since.checked_add(length)?, due)));
-        deadlines.min_by_key(|&(at, _)| at)
+        deadlines.into_iter().flatten().min_by_key(|&(at, _)| at)
     }
 
     /// The clock that has run out whatever the upstream brings: one that always has something ready never
     /// gives [`Self::next`] a turn.
     pub(super) fn overdue(&self, now: Instant) -> Option<Due> {
-        let is_over = |since: Instant, length: Option<Duration>| {
-            length.is_some_and(|length| now.saturating_duration_since(since) >= length)
-        };
-        if is_over(self.start, self.clocks.total) {
+        let is_over = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        if is_over(self.total_at) {
             Some(Due::Total)
         } else {
-            (self.waiting_for_first && is_over(self.asked, self.clocks.first_token)).then_some(Due::FirstToken)
+            (self.waiting_for_first && is_over(self.first_token_at)).then_some(Due::FirstToken)
         }
     }
 }

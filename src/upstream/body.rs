@@ -13,6 +13,7 @@ use super::cache::Cache;
 use super::error::BodyError;
 use super::http1::Link;
 use super::http2::Stream;
+use crate::signal::rest::Rest;
 
 /// What an upstream answers with. Ends with `None` only when the response is complete by its framing (see
 /// [`Body::framing`]); after an error it ends too.
@@ -78,6 +79,12 @@ impl Body {
     /// How the end of this body is known.
     pub fn framing(&self) -> Framing {
         self.framing
+    }
+}
+
+impl Rest for Body {
+    fn is_at_rest(&self) -> bool {
+        matches!(&self.kind, Kind::Http1(link, _) if link.is_at_rest())
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Link {
     ahead: Bytes,
     /// Whether anything so far forbids another exchange.
     reusable: bool,
+    /// The last frame was all that has come, and the task is woken when more does.
+    at_rest: bool,
     /// Of an answer that is a stream, and has begun.
     pace: Option<Pace>,
     idle_since: Instant,
@@ -72,6 +74,7 @@ impl Link {
             incoming: Incoming::Ended,
             ahead: Bytes::new(),
             reusable: true,
+            at_rest: false,
             pace: None,
             idle_since: Instant::now(),
             lease,
@@ -219,6 +222,7 @@ impl Link {
         acks: &Acks,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         trail::step(self);
+        self.at_rest = false;
         if !self.outgoing.is_done() {
             self.outgoing.drive(&mut self.io, cx);
         }
@@ -229,6 +233,8 @@ impl Link {
                     self.io.conn().urgent(false);
                     self.pace = Some(Pace::begin(acks, self.io.conn()));
                 }
+                // Behind the last byte nobody waits for more.
+                self.at_rest = self.incoming.is_read() == Ok(false) && self.io.rests(cx);
                 return Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.ahead)))));
             }
             if self.incoming.is_read()? {
@@ -256,6 +262,11 @@ impl Link {
         })
     }
 
+    /// Whether polling for another frame is in vain until the task is woken.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.at_rest
+    }
+
     /// Whether the whole body has been given out.
     pub(super) fn is_over(&self) -> bool {
         self.ahead.is_empty() && self.incoming.is_over()
@@ -271,6 +282,7 @@ impl Link {
     /// behind the answer.
     pub(super) fn park(&mut self) -> bool {
         self.incoming = Incoming::Ended;
+        self.at_rest = false;
         self.pace = None;
         self.idle_since = Instant::now();
         self.lease.set(ConnectionState::Idle);

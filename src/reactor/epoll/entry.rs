@@ -42,6 +42,13 @@ impl Ready {
     /// More than one task waits for the hang-up.
     pub(super) const CROWDED: Self = Self(1 << 4);
 
+    /// Small writes may wait for the end of the lap.
+    pub(super) const BATCHED: Self = Self(1 << 5);
+    /// One of them does.
+    pub(super) const QUEUED: Self = Self(1 << 6);
+    /// What waited could not be sent to its end: no other write may go before the rest.
+    pub(super) const LEFT: Self = Self(1 << 7);
+
     pub(super) const NONE: Self = Self(0);
 
     #[must_use]

@@ -33,6 +33,7 @@ use super::{turn, warm};
 
 mod entry;
 mod listener;
+mod outgoing;
 mod poller;
 mod pump;
 mod socket;

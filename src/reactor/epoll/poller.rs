@@ -17,6 +17,7 @@ use tokio::runtime;
 
 use super::PATIENCE;
 use super::entry::{Entry, Ready, renew};
+use super::outgoing::Outgoing;
 use super::pump;
 use crate::reactor::lookout::Watched;
 use crate::reactor::warm;
@@ -58,6 +59,7 @@ pub(in crate::reactor) struct Poller {
 pub(super) struct Core {
     pub(super) entries: Slab<Entry>,
     pub(super) scratch: Box<[u8]>,
+    pub(super) outgoing: Outgoing,
     /// Who waits for a hang-up that somebody else waits for too, by key.
     crowd: Vec<(u32, Waker)>,
     serials: u32,
@@ -84,6 +86,7 @@ impl Poller {
         let core = Core {
             entries: Slab::new(),
             scratch: vec![0; SCRATCH_BYTES].into(),
+            outgoing: Outgoing::default(),
             crowd: Vec::new(),
             serials: 0,
             events: Vec::with_capacity(EVENTS_PER_TURN),
@@ -221,6 +224,13 @@ impl Poller {
         self.is_driven.get() && !self.is_asleep.get()
     }
 
+    /// All tasks that were ready have had their turn. That of `cx` is woken for the next time.
+    pub(super) fn end_lap(&self, cx: &Context<'_>) {
+        let mut core = self.core();
+        core.outgoing.pumped_by(cx.waker());
+        core.flush();
+    }
+
     pub(super) fn turns(&self) -> u64 {
         self.core().turns
     }
@@ -229,7 +239,7 @@ impl Poller {
     pub(super) fn turn(&self, wait: Duration) -> usize {
         let mut core = self.core();
         core.turns += 1;
-        let Core { events, entries, crowd, wake, found, .. } = &mut *core;
+        let Core { events, entries, outgoing, crowd, wake, found, .. } = &mut *core;
         events.clear();
         let timeout = Timespec::try_from(wait).unwrap_or_default();
         // It fails when a signal comes: then nothing has happened.
@@ -238,10 +248,11 @@ impl Poller {
             return 0;
         }
         *found += count as u64;
+        outgoing.turn(count);
         warm::anew();
         warm::ahead(events.iter().map(|event| parse(event.data).0));
         for event in &*events {
-            note(*event, entries, crowd, wake);
+            note(*event, entries, outgoing, crowd, wake);
         }
         let mut woken = std::mem::take(wake);
         drop(core);
@@ -271,8 +282,15 @@ impl Core {
         &mut self.entries[key as usize]
     }
 
-    /// Takes an entry out, with those that waited for its hang-up.
+    /// Takes an entry out, with those that waited for its hang-up. What was written has gone to the kernel then, as far as
+    /// that took it.
     fn remove(&mut self, key: u32) -> (Entry, Vec<Waker>) {
+        if self.entry(key).ready.is(Ready::QUEUED) {
+            self.flush();
+        }
+        if self.entry(key).ready.is(Ready::LEFT) {
+            self.outgoing.forget(key);
+        }
         let crowd = self.disperse(key);
         (self.entries.remove(key as usize), crowd)
     }
@@ -288,7 +306,13 @@ impl Core {
 }
 
 /// Marks what an event says, and finds whom it concerns.
-fn note(event: Event, entries: &mut Slab<Entry>, crowd: &mut Vec<(u32, Waker)>, wake: &mut Vec<Waker>) {
+fn note(
+    event: Event,
+    entries: &mut Slab<Entry>,
+    outgoing: &mut Outgoing,
+    crowd: &mut Vec<(u32, Waker)>,
+    wake: &mut Vec<Waker>,
+) {
     let (key, serial) = parse(event.data);
     // Of a socket that something holds open after its end here.
     let Some(entry) = entries.get_mut(key as usize).filter(|entry| entry.serial == serial) else { return };
@@ -299,7 +323,9 @@ fn note(event: Event, entries: &mut Slab<Entry>, crowd: &mut Vec<(u32, Waker)>, 
     }
     if flags.intersects(WRITABLE) {
         entry.ready.add(Ready::WRITABLE);
-        wake.extend(entry.writer.take());
+        if !entry.ready.is(Ready::LEFT) || outgoing.go_on(key, entry) {
+            wake.extend(entry.writer.take());
+        }
     }
     if flags.intersects(CLOSED) {
         entry.ready.add(Ready::CLOSED);

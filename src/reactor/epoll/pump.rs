@@ -1,6 +1,9 @@
-//! The task that makes the turns which [`park`](super::park) does not make.
+//! The task that ends each lap through the runtime's queue, and makes the turns which [`park`](super::park) does not make.
 //!
-//! It is woken when tokio's instance reports ours readable, which it does while the thread sleeps there, and when
+//! The first write that waits for the end of the lap (`outgoing`) wakes it, so it runs behind all tasks that were ready
+//! then, and sends what they have written.
+//!
+//! It is also woken when tokio's instance reports ours readable, which it does while the thread sleeps there, and when
 //! tokio asks in the midst of a turn. The first is for the pump to see to at once. The second is for `park`, which
 //! comes at the end of the turn, after a rest where workers rest: a turn made before it would be one without a rest.
 //! So then the pump only sees to it that `park` does come, and makes the turn itself if it has not within the
@@ -109,6 +112,7 @@ impl Future for Pump {
         let reported = self.poll_reported(cx);
         // Let go of: nothing is left to be told.
         let Some(poller) = find(self.runtime) else { return Poll::Pending };
+        poller.end_lap(cx);
         if self.is_due(&poller, reported, cx) {
             let is_overdue = poller.is_driven();
             if poller.turn(Duration::ZERO) == EVENTS_PER_TURN {

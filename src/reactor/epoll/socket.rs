@@ -12,6 +12,7 @@ use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use socket2::{Domain, SockRef};
 
 use super::entry::{Entry, Ready, renew};
+use super::outgoing::Sent;
 use super::poller::Poller;
 use crate::config::Address;
 use crate::reactor::conn::{Idle, Moving, SocketOptions, unconnected};
@@ -156,11 +157,40 @@ impl Socket {
         }
     }
 
-    pub(in crate::reactor) fn shutdown(&self) -> io::Result<()> {
-        match self.with(|entry| shutdown(&entry.fd, Shutdown::Write)) {
+    /// See [`Conn::batch_writes`](crate::reactor::Conn::batch_writes).
+    pub(in crate::reactor) fn batch_writes(&self, batched: bool) {
+        let mut core = self.poller.core();
+        let ready = &mut core.entry(self.key).ready;
+        if batched {
+            ready.add(Ready::BATCHED);
+        } else {
+            ready.remove(Ready::BATCHED);
+            if ready.is(Ready::QUEUED) {
+                core.flush();
+            }
+        }
+    }
+
+    /// What was taken and has failed since.
+    pub(in crate::reactor) fn flush(&self) -> io::Result<()> {
+        let core = self.poller.core();
+        let is_left = core.entries[self.key as usize].ready.is(Ready::LEFT);
+        core.outgoing.failure(self.key).filter(|_| is_left).map_or(Ok(()), |errno| Err(errno.into()))
+    }
+
+    pub(in crate::reactor) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut core = self.poller.core();
+        if core.flush_before(self.key)? == Sent::Some {
+            let replaced = renew(&mut core.entry(self.key).writer, cx);
+            drop(core);
+            drop(replaced);
+            self.poller.alive()?;
+            return Poll::Pending;
+        }
+        Poll::Ready(match shutdown(&core.entry(self.key).fd, Shutdown::Write) {
             // The peer was faster.
             Err(Errno::NOTCONN) => Ok(()),
             other => other.map_err(io::Error::from),
-        }
+        })
     }
 }

@@ -11,16 +11,15 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, recv, send, sendmsg};
 use tokio::io::ReadBuf;
 use tokio::task::coop;
 
 use super::entry::{Entry, Ready, renew};
+use super::outgoing::{SEND, Sent};
 use super::poller::Core;
 use super::socket::Socket;
 use crate::signal::trail;
-
-const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// As many pieces as one call takes (`IOV_MAX`).
 const PIECES_MAX: usize = 1024;
@@ -47,17 +46,33 @@ impl Socket {
                 result => return Poll::Ready(result.map_err(io::Error::from)),
             }
         }
+        drop(core);
+        self.wait(cx);
+        self.poller.alive()?;
+        Poll::Pending
+    }
+
+    /// Whether there is nothing to read, as the last read has shown. The task is woken then when there is.
+    pub(in crate::reactor) fn rests(&self, cx: &Context<'_>) -> bool {
+        let rests = !self.with(|entry| entry.ready.is(Ready::READABLE)) && self.poller.is_alive();
+        if rests {
+            self.wait(cx);
+        }
+        rests
+    }
+
+    fn wait(&self, cx: &Context<'_>) {
+        let mut core = self.poller.core();
+        let entry = core.entry(self.key);
         let replaced = renew(&mut entry.reader, cx);
         trail::step(entry);
         trail::waits(self.key);
         drop(core);
         drop(replaced);
-        self.poller.alive()?;
-        Poll::Pending
     }
 
     pub(in crate::reactor) fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, buf.len(), |fd| send(fd, buf, SEND))
+        self.poll_send(cx, &[IoSlice::new(buf)], |fd| send(fd, buf, SEND))
     }
 
     pub(in crate::reactor) fn poll_write_vectored(
@@ -66,20 +81,31 @@ impl Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let bufs = &bufs[..bufs.len().min(PIECES_MAX)];
-        let len = bufs.iter().map(|buf| buf.len()).sum();
-        self.poll_send(cx, len, |fd| sendmsg(fd, bufs, &mut SendAncillaryBuffer::default(), SEND))
+        self.poll_send(cx, bufs, |fd| sendmsg(fd, bufs, &mut SendAncillaryBuffer::default(), SEND))
     }
 
     fn poll_send(
         &self,
         cx: &mut Context<'_>,
-        len: usize,
+        bufs: &[IoSlice<'_>],
         send: impl Fn(BorrowedFd<'_>) -> Result<usize, Errno>,
     ) -> Poll<io::Result<usize>> {
+        let len = bufs.iter().map(|buf| buf.len()).sum();
         let mut core = self.poller.core();
-        let entry = core.entry(self.key);
+        let Core { entries, outgoing, .. } = &mut *core;
+        let entry = &entries[self.key as usize];
         trail::step(entry);
-        if entry.ready.is(Ready::WRITABLE) {
+        if outgoing.takes(entry, len) {
+            let pump = core.batch(self.key, bufs);
+            drop(core);
+            if let Some(pump) = pump {
+                pump.wake();
+            }
+            return Poll::Ready(Ok(len));
+        }
+        let before = core.flush_before(self.key)?;
+        let entry = core.entry(self.key);
+        if entry.ready.is(Ready::WRITABLE) && before == Sent::All {
             let turn = ready!(coop::poll_proceed(cx));
             match rustix::io::retry_on_intr(|| send(entry.fd.as_fd())) {
                 Ok(sent) => {

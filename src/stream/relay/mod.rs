@@ -125,7 +125,7 @@ pub struct Relay<U> {
 
 impl<U> Relay<U>
 where
-    U: Body<Data = Bytes> + Unpin,
+    U: Body<Data = Bytes> + Rest + Unpin,
     U::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// Relays an answer whose head has been read.
@@ -218,11 +218,16 @@ impl<U> Rest for Relay<U> {
     fn is_at_rest(&self) -> bool {
         self.at_rest
     }
+
+    fn came_at(&self) -> Option<Instant> {
+        // Whoever is at rest has looked at the clock when it found so, and sent what it had.
+        self.at_rest.then(|| self.timers.last_sent())
+    }
 }
 
 impl<U> Body for Relay<U>
 where
-    U: Body<Data = Bytes> + Unpin,
+    U: Body<Data = Bytes> + Rest + Unpin,
     U::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     type Data = Bytes;
@@ -267,7 +272,7 @@ where
 
 impl<U> Relay<U>
 where
-    U: Body<Data = Bytes> + Unpin,
+    U: Body<Data = Bytes> + Rest + Unpin,
     U::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// Takes from the source what is ready, up to a bound. Ends with something to send, with `last` set, or
@@ -285,7 +290,13 @@ where
                     self.silent = true;
                     break;
                 }
-                Poll::Ready(Some(Ok(read))) => self.take(read),
+                Poll::Ready(Some(Ok(read))) => {
+                    self.silent = self.source.is_at_rest();
+                    self.take(read);
+                    if self.silent {
+                        break;
+                    }
+                }
                 Poll::Ready(Some(Err(error))) => self.last = Last::broken(error),
                 Poll::Ready(None) => self.source_ended(),
             }

@@ -15,6 +15,7 @@ use super::events::BYTE_ORDER_MARK;
 use super::last::Last;
 use super::source::{Read, Source};
 use crate::error::Error;
+use crate::signal::rest::Rest;
 use crate::telemetry::EndReason;
 
 /// What an answer has shown.
@@ -30,7 +31,7 @@ pub enum Opening {
 
 impl<U> Relay<U>
 where
-    U: Body<Data = Bytes> + Unpin,
+    U: Body<Data = Bytes> + Rest + Unpin,
     U::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// Reads ahead until it is known what the answer is worth, and keeps what it reads, up to about

@@ -12,6 +12,7 @@ use super::succession::{PendingSuccessor, Successor};
 use super::{Pending, Relay};
 use crate::api::endpoint::Ending;
 use crate::error::{Error, Kind};
+use crate::signal::rest::Rest;
 
 /// Bytes of an upstream's error answer that are read when the response head has already been sent.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -47,7 +48,7 @@ pub(super) enum Read<U> {
 
 impl<U> Source<U>
 where
-    U: Body<Data = Bytes> + Unpin,
+    U: Body<Data = Bytes> + Rest + Unpin,
     U::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// One step; the caller bounds how many it takes in one go.
@@ -93,6 +94,11 @@ where
             Self::Gone => return Poll::Ready(None),
         };
         Poll::Ready(Some(read))
+    }
+
+    /// Whether polling on is in vain.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self, Self::Body(body) if body.is_at_rest())
     }
 
     fn stray(&mut self) -> Read<U> {

@@ -16,6 +16,7 @@ use super::line::{Death, Line, Stopped};
 use super::source::Source;
 use crate::api::prefill::Prefill;
 use crate::error::{Error, Kind};
+use crate::signal::rest::Rest;
 use crate::stream::continuation::Transcript;
 use crate::telemetry::EndReason;
 use crate::units::UpstreamId;
@@ -70,7 +71,7 @@ impl<U> Relay<U> {
 
 impl<U> Relay<U>
 where
-    U: Body<Data = Bytes> + Unpin,
+    U: Body<Data = Bytes> + Rest + Unpin,
     U::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// The source is gone. `None`: another answer is awaited here; else what the client is told, behind what goes out.

@@ -3,6 +3,7 @@
 mod drive;
 mod edges;
 mod ends;
+mod outgoing;
 
 use std::future::Future;
 
