@@ -36,6 +36,8 @@ pub(crate) struct Load {
     pub(crate) background: bool,
     /// Memory is read once more, some time after everything was closed.
     pub(crate) settles: bool,
+    /// How long the client waits after an answer before it asks again.
+    pub(crate) pause_ms: u64,
     /// The client ends after so many streams; otherwise with the window.
     pub(crate) total: Option<u64>,
 }
@@ -86,6 +88,7 @@ const PLAIN: Load = Load {
     h2_upstream: false,
     background: false,
     settles: false,
+    pause_ms: 0,
     total: None,
 };
 
@@ -117,6 +120,11 @@ const ALL: &[(&str, Load, &str)] = &[
     ("bulk", flood(20_000, 1), "100 streams, one event a write, no pace"),
     ("bulk-batched", flood(100_000, 32), "100 streams, 32 events a write, no pace"),
     ("unary", Load { streams: 64, kind: Kind::Unary, ..PLAIN }, "64 connections, whole answers of 500 bytes"),
+    (
+        "unary-half",
+        Load { streams: 200, kind: Kind::Unary, pause_ms: 20, ..PLAIN },
+        "200 connections that ask 20 ms after their last answer: 10,000 whole answers/s, about half of what a core does",
+    ),
     ("churn-300", streams(300, 50.0, 40), "300 connections, a new stream every 40 events, 50 events/s"),
     ("churn-1000", streams(1000, 50.0, 40), "1,000 connections, a new stream every 40 events, 50 events/s"),
     (
@@ -138,6 +146,7 @@ const ALL: &[(&str, Load, &str)] = &[
     ("idle-5000", idle(5000), "5,000 open silent streams"),
     ("idle", idle(8000), "8,000 open silent streams"),
     ("idle-9500", idle(9500), "9,500 open silent streams"),
+    ("tls-idle-9500", Load { tls: true, ..idle(9500) }, "9,500 open silent streams, TLS on both sides"),
     ("busy-0", busy(0, 5.0), "time to the first event of the next stream, nothing else in flight"),
     ("busy-1000", busy(1000, 5.0), "the same with 1,000 streams x 5 events/s in flight"),
     ("busy-8000", busy(8000, 5.0), "the same with 8,000 streams x 5 events/s in flight"),

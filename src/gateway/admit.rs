@@ -33,14 +33,14 @@ pub(super) struct AdmitLayer {
 #[derive(Clone, Debug)]
 pub(super) struct Admit<S> {
     inner: S,
-    layer: AdmitLayer,
+    layer: Rc<AdmitLayer>,
 }
 
 impl<S> Layer<S> for AdmitLayer {
     type Service = Admit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Admit { inner, layer: self.clone() }
+        Admit { inner, layer: Rc::new(self.clone()) }
     }
 }
 

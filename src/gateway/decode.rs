@@ -38,14 +38,14 @@ pub(super) struct DecodeLayer {
 #[derive(Clone, Debug)]
 pub(super) struct Decode<S> {
     inner: S,
-    layer: DecodeLayer,
+    layer: Rc<DecodeLayer>,
 }
 
 impl<S> Layer<S> for DecodeLayer {
     type Service = Decode<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Decode { inner, layer: self.clone() }
+        Decode { inner, layer: Rc::new(self.clone()) }
     }
 }
 
@@ -62,7 +62,7 @@ where
     }
 
     fn call(&mut self, authorized: Authorized) -> Self::Future {
-        let layer = self.layer.clone();
+        let layer = Rc::clone(&self.layer);
         let inner = self.inner.clone();
         Box::pin(async move {
             let call = decode(&layer, authorized).await?;

@@ -1,8 +1,10 @@
 //! A boxed service that stays on its core: tower's own boxes demand `Send`.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tower::Service;
@@ -10,24 +12,20 @@ use tower::Service;
 /// A future that stays on its core.
 pub(super) type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// A service with its type erased. Cloning clones the service.
-pub struct LocalBoxService<R, T, E>(Box<dyn CloneService<R, T, E>>);
+/// A service with its type erased. Clones share it: cloning a whole stack for each request costs more than calling it.
+/// So it has to be ready for all of them alike, as a stack of this gateway always is.
+pub struct LocalBoxService<R, T, E>(Rc<RefCell<dyn Erased<R, T, E>>>);
 
-trait CloneService<R, T, E> {
-    fn clone_box(&self) -> Box<dyn CloneService<R, T, E>>;
+trait Erased<R, T, E> {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>>;
     fn call(&mut self, request: R) -> LocalBoxFuture<Result<T, E>>;
 }
 
-impl<S, R> CloneService<R, S::Response, S::Error> for S
+impl<S, R> Erased<R, S::Response, S::Error> for S
 where
-    S: Service<R> + Clone + 'static,
+    S: Service<R>,
     S::Future: 'static,
 {
-    fn clone_box(&self) -> Box<dyn CloneService<R, S::Response, S::Error>> {
-        Box::new(self.clone())
-    }
-
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Service::poll_ready(self, cx)
     }
@@ -41,16 +39,16 @@ impl<R, T, E> LocalBoxService<R, T, E> {
     /// Erases the type of `service`.
     pub fn new<S>(service: S) -> Self
     where
-        S: Service<R, Response = T, Error = E> + Clone + 'static,
+        S: Service<R, Response = T, Error = E> + 'static,
         S::Future: 'static,
     {
-        Self(Box::new(service))
+        Self(Rc::new(RefCell::new(service)))
     }
 }
 
 impl<R, T, E> Clone for LocalBoxService<R, T, E> {
     fn clone(&self) -> Self {
-        Self(self.0.clone_box())
+        Self(Rc::clone(&self.0))
     }
 }
 
@@ -66,10 +64,10 @@ impl<R, T, E> Service<R> for LocalBoxService<R, T, E> {
     type Future = LocalBoxFuture<Result<T, E>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
-        self.0.poll_ready(cx)
+        self.0.borrow_mut().poll_ready(cx)
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        self.0.call(request)
+        self.0.borrow_mut().call(request)
     }
 }

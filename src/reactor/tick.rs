@@ -20,10 +20,10 @@ const WINDOW: Duration = Duration::from_millis(16);
 /// The most that one turn counts as work: an eighth of the window, which moves the load by 12 points. A single
 /// long turn (a large body, a handshake) on an idle core does not begin a rest.
 const TURN_COUNTED_MAX: Duration = Duration::from_millis(2);
-/// The load at which rests begin. Below it a core has no need to save, and latency is all that counts.
-const LOAD_LEAST: f64 = 0.25;
+/// The load at which rests begin. Below it too little would gather to pay for them, and latency is all that counts.
+const LOAD_LEAST: f64 = 0.35;
 /// The load from which rests are longest. Early enough that their savings come before the core is full.
-const LOAD_MOST: f64 = 0.60;
+const LOAD_MOST: f64 = 0.55;
 /// The longest rest from the beginning of a turn: the most that a chunk is late by under `auto`. A turn that works for
 /// longer has served a dozen chunks, which share what beginning it costs; `benches/relay` compares it with the tick off.
 const REST_MOST: Duration = Duration::from_micros(200);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_lightly_loaded_core_never_rests() {
-        for rate in [500, 5_000, 8_000] {
+        for rate in [500, 5_000, 12_000] {
             let (rest, load, _) = mean(config::Tick::Auto, rate);
             assert!(rest.is_zero() && load < LOAD_LEAST, "{rate}: {rest:?} at {load}");
         }
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn rests_rise_with_the_load_and_give_way_to_work() {
         let rests = [10_000, 12_000, 15_000, 20_000, 30_000, 40_000].map(|rate| mean(config::Tick::Auto, rate).0);
-        assert!(rests[..4].is_sorted() && rests[2] > us(10) && rests[3] > us(25), "{rests:?}");
+        assert!(rests.is_sorted() && rests[3] > us(25), "{rests:?}");
         // A fuller core has less to rest: what a turn works is taken off.
         let full = mean(config::Tick::Auto, 80_000).0;
         assert!(full < us(20), "{full:?}");

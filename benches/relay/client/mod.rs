@@ -4,6 +4,7 @@ mod downstream;
 pub(crate) mod h2;
 mod line;
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
@@ -55,6 +56,8 @@ struct Client<'a> {
     asked: u64,
     /// When the next probe is sent.
     probe_at: Option<u64>,
+    /// Streams that ask again, and when; in the order of time.
+    pausing: VecDeque<(u64, usize, usize)>,
 }
 
 /// Opens the streams, says `steady`, measures for `seconds`, says the outcome, and holds everything open until
@@ -72,6 +75,7 @@ pub(crate) fn run(addr: SocketAddr, load: &Load, seconds: u32, certificates: Opt
         opened: 0,
         asked: 0,
         probe_at: None,
+        pausing: VecDeque::new(),
     };
     client.ramp()?;
     writeln!(io::stdout(), "steady")?;
@@ -180,6 +184,7 @@ impl Client<'_> {
 
     /// Waits for at most `ns`, and takes in what came.
     fn turn(&mut self, ns: u64) -> Result<()> {
+        let ns = self.pausing.front().map_or(ns, |(when, ..)| ns.min(when.saturating_sub(now())));
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(ns).unwrap_or(0) };
         let mut events = Vec::with_capacity(1024);
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
@@ -189,6 +194,9 @@ impl Client<'_> {
         for event in &events {
             let data = event.data;
             self.receive(usize::try_from(data.u64())?)?;
+        }
+        while let Some((_, at, stream)) = self.pausing.pop_front_if(|(when, ..)| *when <= now()) {
+            self.again(at, stream)?;
         }
         self.probe()?;
         if self.shared.tally.failures() > FAILURES_MAX {
@@ -228,8 +236,12 @@ impl Client<'_> {
             return self.renew(at);
         }
         for stream in 0..self.lines[at].streams.len() {
-            if self.lines[at].streams[stream].ended && !self.is_enough() {
-                self.again(at, stream)?;
+            if !self.lines[at].streams[stream].ended || self.is_enough() {
+                continue;
+            }
+            match self.load.pause_ms {
+                0 => self.again(at, stream)?,
+                pause => self.pausing.push_back((now() + pause * 1_000_000, at, stream)),
             }
         }
         Ok(())

@@ -76,6 +76,11 @@ impl Outgoing {
         }
     }
 
+    /// As it was told last.
+    pub(super) fn pump(&self) -> Option<Waker> {
+        self.pump.clone()
+    }
+
     /// Why nothing more can be written to this socket, if it has failed.
     pub(super) fn failure(&self, key: u32) -> Option<Errno> {
         match self.left.get(&key) {

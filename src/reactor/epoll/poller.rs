@@ -31,6 +31,9 @@ const CLOSED: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventF
 /// How many events one turn takes from the kernel at once. Those beyond them come with the next.
 pub(super) const EVENTS_PER_TURN: usize = 512;
 
+/// Waits in a row that were not in vain, from which on the worker is taken to be busy.
+const MUTED_FROM: u8 = 8;
+
 /// Room for bytes on their way to a reader whose buffer is not initialised: copying those that came costs less than
 /// zeroing all that might.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -43,8 +46,12 @@ thread_local! {
 /// See above.
 #[derive(Debug)]
 pub(in crate::reactor) struct Poller {
-    /// Shared with the pump, by which tokio's instance watches it.
-    epoll: Arc<OwnedFd>,
+    epoll: OwnedFd,
+    /// An instance around it, in which it can be muted. Shared with the pump, by which tokio's instance watches it.
+    outer: Arc<OwnedFd>,
+    is_muted: Cell<bool>,
+    /// Waits in a row that were not in vain; not counted beyond [`MUTED_FROM`].
+    streak: Cell<u8>,
     runtime: runtime::Id,
     /// Whether the pump is still there: it ends with its runtime.
     pump: Weak<()>,
@@ -82,7 +89,9 @@ impl Poller {
         if let Some(poller) = find(runtime) {
             return Ok(poller);
         }
-        let epoll = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let outer = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
+        epoll::add(&outer, &epoll, EventData::new_u64(0), EventFlags::IN)?;
         let core = Core {
             entries: Slab::new(),
             scratch: vec![0; SCRATCH_BYTES].into(),
@@ -94,9 +103,17 @@ impl Poller {
             turns: 0,
             found: 0,
         };
-        let pump = pump::start(Arc::clone(&epoll), runtime)?;
-        let (is_driven, is_asleep) = (Cell::new(false), Cell::new(false));
-        let poller = Rc::new(Self { epoll, runtime, pump, is_driven, is_asleep, core: core.into() });
+        let poller = Rc::new(Self {
+            pump: pump::start(Arc::clone(&outer), runtime)?,
+            epoll,
+            outer,
+            is_muted: Cell::new(false),
+            streak: Cell::new(0),
+            runtime,
+            is_driven: Cell::new(false),
+            is_asleep: Cell::new(false),
+            core: core.into(),
+        });
         let gone = HERE.with_borrow_mut(|here| {
             let gone: Vec<_> = here.extract_if(.., |other| !other.is_alive()).collect();
             here.push(Rc::clone(&poller));
@@ -217,6 +234,36 @@ impl Poller {
         self.is_asleep.set(false);
         let found = self.turn(PATIENCE);
         self.is_asleep.set(found == 0);
+        if found == 0 {
+            self.streak.set(0);
+            self.mute(false);
+        } else if self.streak.get() < MUTED_FROM {
+            self.streak.set(self.streak.get() + 1);
+        } else {
+            self.mute(true);
+        }
+    }
+
+    /// Whether tokio's instance is told nothing of this one.
+    pub(super) fn is_muted(&self) -> bool {
+        self.is_muted.get()
+    }
+
+    /// Muted, it costs tokio's instance no event in each turn, and the pump no poll. What is ready when that is taken back
+    /// is told then.
+    pub(super) fn mute(&self, muted: bool) {
+        if self.is_muted.get() == muted {
+            return;
+        }
+        let events = if muted { EventFlags::empty() } else { EventFlags::IN };
+        match epoll::modify(&self.outer, &self.epoll, EventData::new_u64(0), events) {
+            Ok(()) => self.is_muted.set(muted),
+            Err(error) => tracing::warn!(%error, "the event loop can't be muted"),
+        }
+        let pump = self.core().outgoing.pump().filter(|_| muted);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
     }
 
     /// Whether another turn can be relied on before the thread waits in tokio's instance.

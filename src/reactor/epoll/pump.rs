@@ -9,6 +9,10 @@
 //! So then the pump only sees to it that `park` does come, and makes the turn itself if it has not within the
 //! patience. Once that has happened it no longer waits for `park`, until that is called again.
 //!
+//! While the worker is busy our instance is muted: `park` finds what there is, and tokio is told nothing. Should tasks
+//! begin to keep each other awake then, `park` would not come and nobody would notice: so the pump looks every
+//! [`GUARD`] whether turns are made, and if not, ends the muting.
+//!
 //! It holds nothing of the poller, and finds it by the runtime: so it is `Send`, and can run on any runtime, also a
 //! test's without local tasks. It ends with its runtime, which the poller sees by a token.
 
@@ -28,6 +32,9 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::PATIENCE;
 use super::poller::{EVENTS_PER_TURN, Poller, find};
 
+/// How often a muted instance is looked after: how late sockets may be, once, when tasks begin to keep each other awake.
+const GUARD: Duration = Duration::from_millis(5);
+
 /// See above.
 struct Pump {
     epoll: AsyncFd<Arc<OwnedFd>>,
@@ -38,6 +45,8 @@ struct Pump {
     overdue: Option<u64>,
     /// The last turn found as much as it could.
     more: bool,
+    /// While the instance is muted: when to look, and how many turns had been made.
+    guard: Option<(Pin<Box<Sleep>>, u64)>,
     _token: Arc<()>,
 }
 
@@ -59,7 +68,15 @@ pub(super) fn start(epoll: Arc<OwnedFd>, runtime: runtime::Id) -> io::Result<Wea
     let epoll = AsyncFd::with_interest(epoll, Interest::READABLE)?;
     let token = Arc::new(());
     let alive = Arc::downgrade(&token);
-    drop(tokio::spawn(Pump { epoll, runtime, owed: None, overdue: None, more: false, _token: token }));
+    drop(tokio::spawn(Pump {
+        epoll,
+        runtime,
+        owed: None,
+        overdue: None,
+        more: false,
+        guard: None,
+        _token: token,
+    }));
     Ok(alive)
 }
 
@@ -105,6 +122,27 @@ impl Pump {
     }
 }
 
+impl Pump {
+    /// Sees to it that turns are made while nobody would be told that they are not.
+    fn guard(&mut self, poller: &Poller, cx: &mut Context<'_>) {
+        if !poller.is_muted() {
+            self.guard = None;
+            return;
+        }
+        let now = poller.turns();
+        let (alarm, turns) = self.guard.get_or_insert_with(|| (Box::pin(sleep(GUARD)), now));
+        while alarm.as_mut().poll(cx).is_ready() {
+            if *turns == now {
+                poller.mute(false);
+                self.guard = None;
+                return;
+            }
+            *turns = now;
+            alarm.as_mut().reset(Instant::now() + GUARD);
+        }
+    }
+}
+
 impl Future for Pump {
     type Output = ();
 
@@ -113,6 +151,7 @@ impl Future for Pump {
         // Let go of: nothing is left to be told.
         let Some(poller) = find(self.runtime) else { return Poll::Pending };
         poller.end_lap(cx);
+        self.guard(&poller, cx);
         if self.is_due(&poller, reported, cx) {
             let is_overdue = poller.is_driven();
             if poller.turn(Duration::ZERO) == EVENTS_PER_TURN {

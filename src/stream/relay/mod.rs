@@ -111,7 +111,8 @@ pub struct Relay<U> {
     /// What goes out next. Whatever happens to the source, this goes first.
     out: Outbox,
     timers: Timers,
-    trailers: Option<HeaderMap>,
+    /// On the heap: hardly any answer has them.
+    trailers: Option<Box<HeaderMap>>,
     last: Last,
     end: End,
     last_read: Option<Instant>,
@@ -344,7 +345,7 @@ where
                 self.events.tap_mut().piece(&data);
                 self.out.push(data);
             }
-            Read::Trailers(trailers) => self.trailers = Some(trailers),
+            Read::Trailers(trailers) => self.trailers = Some(Box::new(trailers)),
             Read::Part => {}
             Read::Stray(text) if self.events.tap_mut().stray(&text) => {
                 self.out.push(stray_event(&text, self.settings.ending));
@@ -471,7 +472,7 @@ where
     }
 
     fn take_trailers(&mut self) -> Option<Poll<Step>> {
-        self.trailers.take().map(|trailers| Poll::Ready(Some(Ok(Frame::trailers(trailers)))))
+        self.trailers.take().map(|trailers| Poll::Ready(Some(Ok(Frame::trailers(*trailers)))))
     }
 
     fn send(&mut self, bytes: Bytes) -> Poll<Step> {
