@@ -146,7 +146,8 @@ impl Link {
         }
     }
 
-    /// The connection has had its turn: what was taken is written, unless the socket is full.
+    /// The connection has had its turn: what was taken is written, unless the socket is full, or goes with the others of its
+    /// lap.
     pub(super) fn turn_ended(&self) {
         if let Some(since) = self.unflushed_since.take()
             && self.stalled_since.get().is_none()

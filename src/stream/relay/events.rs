@@ -65,6 +65,11 @@ impl Events {
         &mut self.tap
     }
 
+    /// Bytes of an incomplete event that are kept back at most.
+    pub(super) fn hold_bytes_max(&self) -> usize {
+        self.hold_bytes_max
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.count
     }

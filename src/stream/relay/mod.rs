@@ -19,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -98,8 +99,16 @@ pub struct Answer<U> {
 pub type Pending<U> = Pin<Box<dyn Future<Output = Result<Box<Relay<U>>, Error>>>>;
 
 /// The response body of a proxied exchange. See the module's documentation.
+///
+/// A chunk of one stream in thousands finds nothing of it in the processor's caches, so what is needed no more once the
+/// relay runs is not kept.
 pub struct Relay<U> {
-    settings: Settings,
+    start: Instant,
+    ending: Ending,
+    request_id: Rc<str>,
+    recall: Watch<Phase>,
+    recorder: Rc<Recorder>,
+    phase: PhaseGuard,
     source: Source<U>,
     framed: bool,
     whole: bool,
@@ -114,7 +123,7 @@ pub struct Relay<U> {
     /// On the heap: hardly any answer has them.
     trailers: Option<Box<HeaderMap>>,
     last: Last,
-    end: End,
+    course: Course,
     last_read: Option<Instant>,
     /// Events that the metrics know of.
     counted: u64,
@@ -122,6 +131,16 @@ pub struct Relay<U> {
     silent: bool,
     /// See [`Rest`].
     at_rest: bool,
+}
+
+/// How an answer has gone so far.
+#[derive(Debug, Default)]
+struct Course {
+    reason: Option<EndReason>,
+    streamed: bool,
+    upstream: Option<UpstreamId>,
+    bytes: u64,
+    first_token: Option<Duration>,
 }
 
 impl<U> Relay<U>
@@ -137,8 +156,8 @@ where
             settings.clocks.first_token = None;
         }
         let mut relay = Self::with_source(Source::Body(answer.body), settings);
-        relay.end.streamed = answer.events;
-        relay.end.upstream = Some(answer.upstream);
+        relay.course.streamed = answer.events;
+        relay.course.upstream = Some(answer.upstream);
         relay.framed = answer.framed;
         relay.whole = answer.whole;
         relay
@@ -150,7 +169,7 @@ where
     pub fn awaiting(pending: Pending<U>, mut settings: Settings) -> Self {
         settings.clocks.first_token = None;
         let mut relay = Self::with_source(Source::Awaited(pending), settings);
-        relay.end.streamed = true;
+        relay.course.streamed = true;
         relay
     }
 
@@ -162,6 +181,12 @@ where
         let tap = Tap::new(settings.ending, settings.choices);
         let scanner = if settings.ending.is_of_lines() { Scanner::of_lines() } else { Scanner::default() };
         Self {
+            start: settings.start,
+            ending: settings.ending,
+            request_id: settings.request_id,
+            recall: settings.recall,
+            recorder: settings.recorder,
+            phase: settings.phase,
             source,
             framed: true,
             whole: false,
@@ -172,12 +197,11 @@ where
             timers: Timers::new(settings.clocks, settings.start, settings.asked),
             trailers: None,
             last: Last::Nothing,
-            end: End::default(),
+            course: Course::default(),
             last_read: None,
             counted: 0,
             silent: false,
             at_rest: false,
-            settings,
         }
     }
 }
@@ -185,18 +209,21 @@ where
 impl<U> Relay<U> {
     /// Whether it relays an event stream.
     pub fn is_stream(&self) -> bool {
-        self.end.streamed
+        self.course.streamed
     }
 
     /// How it ended, as far as it has.
     pub fn end(&self) -> End {
         let tap = self.events.tap();
         End {
-            reason: self.end.reason.or_else(|| self.reason_if_left_now()),
+            reason: self.course.reason.or_else(|| self.reason_if_left_now()),
             events: self.events.count(),
             usage: tap.usage(),
             finish_reason: tap.finish_reason().map(Box::from),
-            ..self.end.clone()
+            streamed: self.course.streamed,
+            upstream: self.course.upstream,
+            bytes: self.course.bytes,
+            first_token: self.course.first_token,
         }
     }
 
@@ -206,7 +233,7 @@ impl<U> Relay<U> {
         let tap = self.events.tap();
         tap.last_word().or_else(|| match self.last {
             Last::Broken(_, reason) => Some(reason),
-            Last::Ended if self.end.streamed && !tap.is_complete(self.framed) => {
+            Last::Ended if self.course.streamed && !tap.is_complete(self.framed) => {
                 Some(EndReason::UpstreamTruncated)
             }
             Last::Ended => Some(EndReason::Completed),
@@ -238,7 +265,7 @@ where
         let this = &mut *self;
         trail::step(this);
         (this.silent, this.at_rest) = (false, false);
-        if matches!(this.last, Last::Nothing) && this.settings.recall.poll(cx) == Phase::End {
+        if matches!(this.last, Last::Nothing) && this.recall.poll(cx) == Phase::End {
             this.last = Last::broken(Error::new(Kind::Drained, "the gateway is stopping"));
         }
         loop {
@@ -334,7 +361,7 @@ where
         match read {
             Read::Answered(relay) => self.adopt(*relay),
             Read::Succeeded(successor) => self.follow(*successor),
-            Read::Data(data) if self.end.streamed => {
+            Read::Data(data) if self.course.streamed => {
                 // What fails before it has begun has no first token.
                 if self.feed(data) && !self.is_refused() {
                     self.first_token();
@@ -348,7 +375,7 @@ where
             Read::Trailers(trailers) => self.trailers = Some(Box::new(trailers)),
             Read::Part => {}
             Read::Stray(text) if self.events.tap_mut().stray(&text) => {
-                self.out.push(stray_event(&text, self.settings.ending));
+                self.out.push(stray_event(&text, self.ending));
             }
             Read::Stray(_) => self.last = Last::stray(),
         }
@@ -359,22 +386,22 @@ where
             return;
         }
         self.timers.first_token_seen();
-        self.settings.phase.streaming();
-        if self.end.streamed {
-            let after = self.settings.start.elapsed();
-            self.end.first_token = Some(after);
-            if let Some(upstream) = self.end.upstream {
-                self.settings.recorder.first_token(upstream, after);
+        self.phase.streaming();
+        if self.course.streamed {
+            let after = self.start.elapsed();
+            self.course.first_token = Some(after);
+            if let Some(upstream) = self.course.upstream {
+                self.recorder.first_token(upstream, after);
             }
         }
     }
 
     fn count(&mut self, now: Instant) {
         let events = self.events.count() - std::mem::replace(&mut self.counted, self.events.count());
-        let Some(upstream) = self.end.upstream.filter(|_| events > 0) else { return };
-        self.settings.recorder.chunks(upstream, events);
+        let Some(upstream) = self.course.upstream.filter(|_| events > 0) else { return };
+        self.recorder.chunks(upstream, events);
         if let Some(last) = self.last_read.replace(now) {
-            self.settings.recorder.chunk_gap(upstream, now.saturating_duration_since(last));
+            self.recorder.chunk_gap(upstream, now.saturating_duration_since(last));
         }
     }
 
@@ -415,12 +442,12 @@ where
                         }
                     }
                     self.last = Last::Over;
-                    self.end.reason = last_word.or(Some(reason));
+                    self.course.reason = last_word.or(Some(reason));
                     if last_word.is_some() {
                         continue;
                     }
-                    tracing::debug!(request_id = %self.settings.request_id, ?reason, %error, "stream broken off");
-                    if !self.end.streamed || self.events.is_inside_long_event() {
+                    tracing::debug!(request_id = %self.request_id, ?reason, %error, "stream broken off");
+                    if !self.course.streamed || self.events.is_inside_long_event() {
                         self.last = Last::Abort(reason, false);
                         continue;
                     }
@@ -443,16 +470,16 @@ where
 
     /// The last event. What follows it waits in `out`, because it is to be a chunk of its own.
     fn farewell(&mut self, error: &Error) -> Bytes {
-        let Settings { ending, request_id, .. } = &self.settings;
-        self.out.push(dialect::behind_event(error, *ending, request_id).unwrap_or_default());
-        dialect::event(error, *ending, request_id, self.events.tap().next_sequence_number())
+        let (ending, request_id) = (self.ending, &self.request_id);
+        self.out.push(dialect::behind_event(error, ending, request_id).unwrap_or_default());
+        dialect::event(error, ending, request_id, self.events.tap().next_sequence_number())
     }
 
     /// After a clean end of the transfer: the rest, and whether it is a success.
     fn finish_ended(&mut self) -> Option<Poll<Step>> {
-        if !self.end.streamed {
+        if !self.course.streamed {
             self.events.tap_mut().pieces_end(b"");
-            self.end.reason = Some(EndReason::Completed);
+            self.course.reason = Some(EndReason::Completed);
             return self.take_trailers();
         }
         if let Some(rest) = self.events.rest() {
@@ -467,7 +494,7 @@ where
             self.last = Last::truncated();
             return None;
         }
-        self.end.reason = last_word.or(Some(EndReason::Completed));
+        self.course.reason = last_word.or(Some(EndReason::Completed));
         self.take_trailers()
     }
 
@@ -476,14 +503,14 @@ where
     }
 
     fn send(&mut self, bytes: Bytes) -> Poll<Step> {
-        self.end.bytes += bytes.len() as u64;
+        self.course.bytes += bytes.len() as u64;
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }
 
 impl<U> fmt::Debug for Relay<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay").field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("Relay").field("course", &self.course).finish_non_exhaustive()
     }
 }
 

@@ -43,7 +43,7 @@ where
     /// # Cancel safety
     /// It may be given up and polled again; dropping the relay closes the exchange.
     pub fn poll_opening(&mut self, cx: &mut Context<'_>, held_bytes_max: usize) -> Poll<Opening> {
-        if !self.end.streamed && !self.whole {
+        if !self.course.streamed && !self.whole {
             return Poll::Ready(Opening::Committed);
         }
         self.held_bytes_max = Some(held_bytes_max);
@@ -65,17 +65,17 @@ where
 
     fn opening(&mut self, held_bytes_max: usize) -> Option<Opening> {
         let tap = self.events.tap();
-        if self.end.streamed {
+        if self.course.streamed {
             if self.is_refused() {
                 return Some(Opening::Refused);
             }
-            let has_spoken = self.end.first_token.is_some() || tap.last_word().is_some();
+            let has_spoken = self.course.first_token.is_some() || tap.last_word().is_some();
             if has_spoken || self.events.is_inside_long_event() {
                 return Some(Opening::Committed);
             }
         }
         let is_whole = match &self.last {
-            Last::Ended if !self.end.streamed => true,
+            Last::Ended if !self.course.streamed => true,
             Last::Ended => tap.is_complete(self.framed) || self.events.holds_whole_event(),
             Last::Nothing => self.out.len() >= held_bytes_max,
             _ => false,
@@ -98,7 +98,7 @@ where
     /// Nothing more goes into what is held or about to be sent.
     pub(super) fn is_full(&self) -> bool {
         match self.held_bytes_max {
-            Some(bytes_max) => self.out.len() >= bytes_max || self.end.first_token.is_some(),
+            Some(bytes_max) => self.out.len() >= bytes_max || self.course.first_token.is_some(),
             None => self.out.is_full(),
         }
     }
@@ -106,18 +106,18 @@ where
     /// Whether the answer failed before it had begun, and nobody has seen it.
     pub(super) fn is_refused(&self) -> bool {
         self.held_bytes_max.is_some()
-            && self.end.first_token.is_none()
+            && self.course.first_token.is_none()
             && self.events.tap().last_word() == Some(EndReason::UpstreamError)
     }
 
     /// Goes on with the answer that was awaited, from where `relay` has come to.
     pub(super) fn adopt(&mut self, mut relay: Self) {
-        self.end.upstream = relay.end.upstream;
+        self.course.upstream = relay.course.upstream;
         self.framed = relay.framed;
         self.last_read = relay.last_read;
         self.counted = relay.counted;
-        std::mem::swap(&mut self.settings.phase, &mut relay.settings.phase);
-        if !relay.end.streamed {
+        std::mem::swap(&mut self.phase, &mut relay.phase);
+        if !relay.course.streamed {
             // Not an event stream, though the client was promised one.
             let mut text = BytesMut::new();
             while let Some(piece) = relay.out.pop() {
@@ -133,7 +133,7 @@ where
         self.line = relay.line;
         self.trailers = relay.trailers;
         self.last = relay.last;
-        self.end.first_token = relay.end.first_token;
+        self.course.first_token = relay.course.first_token;
         if !relay.timers.waits_for_first_token() {
             self.timers.first_token_seen();
         }

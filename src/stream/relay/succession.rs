@@ -48,12 +48,12 @@ impl<U> Relay<U> {
     /// On a route that continues what breaks off: `successors` may be asked to go on with this answer, of which nothing
     /// has gone out yet. Without any it can't be continued, and that is only counted when it would have to be.
     pub fn continue_by(&mut self, successors: Option<Box<dyn Successors<U>>>) {
-        if !self.end.streamed {
+        if !self.course.streamed {
             return;
         }
         let successors = successors.filter(|_| !self.events.is_inside_long_event());
-        let recorder = Rc::clone(&self.settings.recorder);
-        let mut line = Line::new(successors, self.settings.event_hold_bytes_max, recorder);
+        let recorder = Rc::clone(&self.recorder);
+        let mut line = Line::new(successors, self.events.hold_bytes_max(), recorder);
         line.begin(&self.out.peek(usize::MAX), &mut self.events);
         if matches!(self.last, Last::Ended) && line.ended(&mut self.events, &mut self.out).is_err() {
             self.last = stopped();
@@ -64,7 +64,7 @@ impl<U> Relay<U> {
     /// Leaves it to another relay to tell of chunks and first tokens: the one that goes on with this answer.
     #[must_use]
     pub fn unheard(mut self) -> Self {
-        self.end.upstream = None;
+        self.course.upstream = None;
         self
     }
 }
@@ -105,12 +105,12 @@ where
         while let Some(piece) = next.out.pop() {
             read.extend_from_slice(&piece);
         }
-        let is_stream = next.end.streamed && !next.events.is_inside_long_event();
+        let is_stream = next.course.streamed && !next.events.is_inside_long_event();
         read.extend_from_slice(&next.events.hand_over().0);
         self.framed = next.framed;
         self.trailers = next.trailers;
         self.source = next.source;
-        self.end.upstream = Some(upstream);
+        self.course.upstream = Some(upstream);
         self.last_read = None;
         self.events.begin_part(strip_usage);
         let Some(line) = &mut self.line else { return };
