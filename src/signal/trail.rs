@@ -77,7 +77,7 @@ pub fn begin() {
     });
 }
 
-/// A turn begins. One in [`NOTED_IN`] is noted: a stream's way hardly ever changes. Which ones is left to chance, because
+/// A turn begins. One in four is noted: a stream's way hardly ever changes. Which ones is left to chance, because
 /// streams may take turns in an order that a count would be in step with.
 pub fn begin_now_and_then() {
     let is_noted = TURN.with(|turn| {

@@ -9,6 +9,7 @@ use http_body::Body as _;
 use tokio::time::{advance, sleep};
 
 use super::*;
+use crate::stream::Clocks;
 use crate::stream::script::{Got, Script, Step, answer, data, opaque, read, read_now, settings, wait};
 
 const TOKEN: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::api::prefill::{self, Prefill};
+use crate::stream::Clocks;
 use crate::stream::continuation::Transcript;
 use crate::stream::continuation::model::{Model, Random, Read};
 use crate::stream::script::{Got, Script, Step, answer, data, read, read_now, settings, wait};

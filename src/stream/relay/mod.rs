@@ -10,6 +10,7 @@ mod last;
 mod line;
 mod opening;
 mod outbox;
+mod settings;
 mod source;
 mod succession;
 
@@ -31,12 +32,13 @@ use self::last::Last;
 use self::line::Line;
 pub use self::opening::Opening;
 use self::outbox::Outbox;
+pub use self::settings::{Answer, Settings};
 use self::source::{Read, Source, stray_event};
 pub use self::succession::{PendingSuccessor, Successor, Successors};
 use super::end::{Abort, End};
 use super::phase::PhaseGuard;
 use super::tap::Tap;
-use super::timers::{Clocks, Due, Timers};
+use super::timers::{Due, Timers};
 use crate::api::endpoint::Ending;
 use crate::api::error as dialect;
 use crate::api::sse::Scanner;
@@ -52,48 +54,6 @@ const FRAMES_PER_TURN_MAX: usize = 64;
 
 /// What a body gives when it is polled and has something.
 type Step = Option<Result<Frame<Bytes>, Abort>>;
-
-/// What a relay needs to know of its exchange.
-#[derive(Debug)]
-pub struct Settings {
-    /// The stream's clocks, counted from `start` but for the first token's.
-    pub clocks: Clocks,
-    /// When the request came.
-    pub start: Instant,
-    /// When this upstream was asked: the first token's clock runs from here.
-    pub asked: Instant,
-    /// How the end of the answer is recognised, and which dialect errors are told in.
-    pub ending: Ending,
-    /// The request's `n`.
-    pub choices: u32,
-    /// Remove the chunk that carries nothing but the usage: the client did not ask for it.
-    pub strip_usage: bool,
-    /// Bytes of an incomplete event that are kept back at most.
-    pub event_hold_bytes_max: usize,
-    /// For error events.
-    pub request_id: Rc<str>,
-    /// Ends the stream at the drain deadline.
-    pub recall: Watch<Phase>,
-    /// Where chunks and first tokens are counted.
-    pub recorder: Rc<Recorder>,
-    /// Counts the stream in its phase.
-    pub phase: PhaseGuard,
-}
-
-/// An upstream's answer, its head already read.
-#[derive(Debug)]
-pub struct Answer<U> {
-    /// Who answers.
-    pub upstream: UpstreamId,
-    /// The body is an event stream that we can read (not compressed).
-    pub events: bool,
-    /// The transfer has an end mark of its own (length, chunks or HTTP/2), so that a cut can't pass for an end.
-    pub framed: bool,
-    /// Nobody can use a part of it, such as of a JSON document: [`Relay::poll_opening`] waits for all of it.
-    pub whole: bool,
-    /// The body.
-    pub body: U,
-}
 
 /// An answer that is still awaited, for a client that has been sent its response head already.
 pub type Pending<U> = Pin<Box<dyn Future<Output = Result<Box<Relay<U>>, Error>>>>;

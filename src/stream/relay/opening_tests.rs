@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
+use crate::stream::Clocks;
 use crate::stream::script::{Got, Script, Step, answer, data, opaque, read_now, settings, wait};
 
 const HOLD: usize = 64 * 1024;
