@@ -167,6 +167,8 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     const fn s(seconds: u64) -> Duration {
@@ -212,5 +214,35 @@ mod tests {
         let off = Clocks { total: Some(Duration::MAX), keep_alive: Some(Duration::ZERO), ..Clocks::default() };
         assert_eq!(Timers::new(off, start, start).next(), None);
         assert_eq!(Timers::new(off, start, start).overdue(start + s(1_000)), None);
+    }
+
+    /// Pending now; what is due next, and after how many seconds from `start`.
+    async fn next_due(timers: &mut Timers, start: Instant) -> (u64, Due) {
+        let now = poll_fn(|cx| Poll::Ready(timers.poll(cx, Instant::now()))).await;
+        assert!(now.is_pending());
+        let (at, due) = poll_fn(|cx| timers.poll(cx, Instant::now())).await;
+        ((at - start).as_secs(), due)
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_clock_that_begins_while_the_alarm_is_set_for_another_is_not_overslept() {
+        let start = Instant::now();
+        let clocks = Clocks { idle: Some(s(5)), total: Some(s(60)), keep_alive: Some(s(15)), first_token: None };
+        let mut timers = Timers::new(clocks, start, start);
+        timers.first_token_seen();
+        assert!(poll_fn(|cx| Poll::Ready(timers.poll(cx, Instant::now()))).await.is_pending());
+        timers.upstream_silent(start);
+        assert_eq!(next_due(&mut timers, start).await, (5, Due::Idle));
+        // Silence that is broken begins anew.
+        timers.upstream_spoke();
+        timers.upstream_silent(start + s(7));
+        timers.sent(start + s(7));
+        assert_eq!(next_due(&mut timers, start).await, (12, Due::Idle));
+        // The last word shortens what is left.
+        timers.upstream_spoke();
+        timers.upstream_silent(start + s(12));
+        assert!(poll_fn(|cx| Poll::Ready(timers.poll(cx, Instant::now()))).await.is_pending());
+        timers.last_word_said();
+        assert_eq!(next_due(&mut timers, start).await, (13, Due::Idle));
     }
 }

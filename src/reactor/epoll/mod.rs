@@ -16,7 +16,7 @@
 //! Who asks. [`park`] runs when no task is ready, right before tokio asks its own epoll. It waits for up to
 //! [`PATIENCE`], so that at any load but the slightest a turn has one call that waits, and it is this one. tokio then
 //! asks its own instance as well, once and without waiting (1.54, `current_thread::Context::park`): that serves
-//! timers and what comes from other threads in every turn. When nothing has come within the patience, the thread
+//! timers and what comes from other threads in every turn. When nobody was woken within the patience, the thread
 //! sleeps in tokio's instance. Ours is registered there (muted while the worker is busy), and a task (`pump`) makes the
 //! turn when it reports something; it also does so where `park` is not called, because tasks keep each other awake or
 //! because the runtime is a test's and has no such hook.
@@ -54,6 +54,10 @@ pub(super) struct Stats {
     pub(super) turns: u64,
     /// What they have found.
     pub(super) events: u64,
+    /// tokio's instance is told nothing.
+    pub(super) is_muted: bool,
+    /// The last turn found many sockets ready.
+    pub(super) is_crowded: bool,
 }
 
 /// Makes this worker's instance.

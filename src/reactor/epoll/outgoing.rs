@@ -69,6 +69,12 @@ impl Outgoing {
         self.is_crowded = found >= CROWD_LEAST;
     }
 
+    /// Whether the last turn found enough for that.
+    #[cfg(test)]
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_crowded
+    }
+
     /// Who is woken to end a lap.
     pub(super) fn pumped_by(&mut self, waker: &Waker) {
         if !self.pump.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -100,6 +106,13 @@ impl Outgoing {
         }
         entry.ready.add(Ready::LEFT);
         self.left.insert(key, left);
+    }
+
+    /// The second piece of a lap whose first was too much. Behind a failure it is lost with it.
+    fn leave_behind(&mut self, key: u32, piece: &[u8]) {
+        if let Some(Left::Bytes(left)) = self.left.get_mut(&key) {
+            *left = [left, piece].concat().into();
+        }
     }
 
     /// The socket has room again. Whether a writer may go on, or is to be told that it can't.
@@ -150,17 +163,14 @@ impl Core {
             let piece = &bytes[std::mem::replace(&mut start, end)..end];
             let entry = &mut entries[key as usize];
             entry.ready.remove(Ready::QUEUED);
-            match outgoing.left.get_mut(&key).filter(|_| entry.ready.is(Ready::LEFT)) {
-                // The second piece of a lap whose first was too much.
-                Some(Left::Bytes(left)) => *left = [left, piece].concat().into(),
-                Some(Left::Failed(_)) => {}
-                None => match send_to(entry, piece) {
-                    Ok(sent) if sent == piece.len() => {}
-                    Ok(sent) => {
-                        outgoing.leave(key, entry, Left::Bytes(Bytes::copy_from_slice(&piece[sent..])));
-                    }
-                    Err(errno) => outgoing.leave(key, entry, Left::Failed(errno)),
-                },
+            if entry.ready.is(Ready::LEFT) {
+                outgoing.leave_behind(key, piece);
+                continue;
+            }
+            match send_to(entry, piece) {
+                Ok(sent) if sent == piece.len() => {}
+                Ok(sent) => outgoing.leave(key, entry, Left::Bytes(Bytes::copy_from_slice(&piece[sent..]))),
+                Err(errno) => outgoing.leave(key, entry, Left::Failed(errno)),
             }
         }
         bytes.clear();

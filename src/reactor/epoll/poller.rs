@@ -31,7 +31,7 @@ const CLOSED: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventF
 /// How many events one turn takes from the kernel at once. Those beyond them come with the next.
 pub(super) const EVENTS_PER_TURN: usize = 512;
 
-/// Waits in a row that were not in vain, from which on the worker is taken to be busy.
+/// Waits in a row that woke somebody, from which on the worker is taken to be busy.
 const MUTED_FROM: u8 = 8;
 
 /// Room for bytes on their way to a reader whose buffer is not initialised: copying those that came costs less than
@@ -50,16 +50,25 @@ pub(in crate::reactor) struct Poller {
     /// An instance around it, in which it can be muted. Shared with the pump, by which tokio's instance watches it.
     outer: Arc<OwnedFd>,
     is_muted: Cell<bool>,
-    /// Waits in a row that were not in vain; not counted beyond [`MUTED_FROM`].
+    /// Waits in a row that woke somebody; not counted beyond [`MUTED_FROM`].
     streak: Cell<u8>,
     runtime: runtime::Id,
     /// Whether the pump is still there: it ends with its runtime.
     pump: Weak<()>,
     /// `park` is called. Otherwise the pump makes every turn.
     is_driven: Cell<bool>,
-    /// The last wait was in vain, and the thread may be asleep in tokio's instance.
+    /// The last wait woke nobody, and the thread may be asleep in tokio's instance.
     is_asleep: Cell<bool>,
     core: RefCell<Core>,
+}
+
+/// What a turn has brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Sockets on which something has happened.
+    pub(super) events: usize,
+    /// Tasks that waited for that.
+    pub(super) wakes: usize,
 }
 
 /// No waker is woken or dropped while this is borrowed: that may run anybody's code.
@@ -232,9 +241,15 @@ impl Poller {
     pub(super) fn park(&self) {
         self.is_driven.set(true);
         self.is_asleep.set(false);
-        let found = self.turn(PATIENCE);
-        self.is_asleep.set(found == 0);
-        if found == 0 {
+        let mut found = self.turn(PATIENCE);
+        if found.events > 0 && found.wakes == 0 {
+            // Of sockets that nobody waits for: once more, instead of the way through tokio's instance.
+            found = self.turn(PATIENCE);
+        }
+        // With nobody woken the thread sleeps in tokio's instance, and has to be told of what comes here.
+        let sleeps = found.wakes == 0;
+        self.is_asleep.set(sleeps);
+        if sleeps {
             self.streak.set(0);
             self.mute(false);
         } else if self.streak.get() < MUTED_FROM {
@@ -282,8 +297,8 @@ impl Poller {
         self.core().turns
     }
 
-    /// Asks what has happened, for at most so long, and wakes whoever waits for it. Returns how much it was.
-    pub(super) fn turn(&self, wait: Duration) -> usize {
+    /// Asks what has happened, for at most so long, and wakes whoever waits for it.
+    pub(super) fn turn(&self, wait: Duration) -> Found {
         let mut core = self.core();
         core.turns += 1;
         let Core { events, entries, outgoing, crowd, wake, found, .. } = &mut *core;
@@ -292,7 +307,7 @@ impl Poller {
         // It fails when a signal comes: then nothing has happened.
         let count = epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)).unwrap_or(0);
         if count == 0 {
-            return 0;
+            return Found::default();
         }
         *found += count as u64;
         outgoing.turn(count);
@@ -303,17 +318,24 @@ impl Poller {
         }
         let mut woken = std::mem::take(wake);
         drop(core);
+        let found = Found { events: count, wakes: woken.len() };
         woken.drain(..).for_each(Waker::wake);
         // Its memory is used again.
         self.core().wake = woken;
         self.is_asleep.set(false);
-        count
+        found
     }
 
     #[cfg(test)]
     pub(super) fn stats(&self) -> super::Stats {
         let core = self.core();
-        super::Stats { sockets: core.entries.len(), turns: core.turns, events: core.found }
+        super::Stats {
+            sockets: core.entries.len(),
+            turns: core.turns,
+            events: core.found,
+            is_muted: self.is_muted.get(),
+            is_crowded: core.outgoing.is_crowded(),
+        }
     }
 }
 

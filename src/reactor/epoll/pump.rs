@@ -154,7 +154,7 @@ impl Future for Pump {
         self.guard(&poller, cx);
         if self.is_due(&poller, reported, cx) {
             let is_overdue = poller.is_driven();
-            if poller.turn(Duration::ZERO) == EVENTS_PER_TURN {
+            if poller.turn(Duration::ZERO).events == EVENTS_PER_TURN {
                 // There may be more, of which tokio's instance has told already.
                 self.more = true;
                 cx.waker().wake_by_ref();

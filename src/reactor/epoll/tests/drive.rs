@@ -87,6 +87,22 @@ fn what_comes_to_a_sleeping_worker_wakes_it() {
     });
 }
 
+#[test]
+fn a_worker_that_sleeps_is_told_though_the_last_event_woke_nobody() {
+    on_epoll(|| async {
+        let (mut near, mut far) = both_ends();
+        let (unread, mut other) = tcp_pair();
+        play(&mut near, &mut far, 50).await;
+        assert!(told().is_muted, "it is busy");
+        for _ in 0..3 {
+            other.write_all(b"nobody reads this").expect("written");
+            sleep(Duration::from_millis(4)).await;
+            assert!(!told().is_muted);
+        }
+        drop(unread);
+    });
+}
+
 /// A task that is always ready, and goes to the end of the queue or behind it.
 fn spinning(yields: bool) -> JoinHandle<()> {
     spawn(async move {

@@ -1,29 +1,51 @@
 //! Writes that wait for the end of the lap: none is lost, doubled or overtaken, and none waits for longer.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::Context;
 
 use socket2::SockRef;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::yield_now;
 
-use super::{aside, on_epoll, pattern, poll_once, tcp_pair, unix_pair};
+use super::{aside, on_epoll, pattern, poll_once, tcp_pair, told, unix_pair};
 use crate::reactor::Conn;
 use crate::reactor::epoll::outgoing::PIECE_BYTES_MAX;
 
 /// Sockets whose small writes may wait; all were ready in the last turn.
 async fn crowd(count: usize) -> Vec<(Conn, UnixStream)> {
-    let pairs: Vec<_> = (0..count).map(|_| unix_pair()).collect();
+    let mut pairs: Vec<_> = (0..count).map(|_| unix_pair()).collect();
     for (conn, far) in &pairs {
         conn.batch_writes(true);
         far.set_nonblocking(true).expect("a flag");
     }
-    // The worker has to wait, so it makes a turn.
-    aside(|| ()).await;
+    meet(&mut pairs, count >= 4).await;
     pairs
+}
+
+/// All are ready at once, until that is what the last turn has found.
+async fn meet<W>(pairs: &mut [(Conn, W)], crowded: bool)
+where
+    for<'a> &'a W: Write,
+{
+    for round in 0.. {
+        for (_, far) in &*pairs {
+            let mut far = far;
+            far.write_all(b"x").expect("written");
+        }
+        // The worker has to wait, so it makes a turn.
+        aside(|| ()).await;
+        let is_crowded = told().is_crowded;
+        for (conn, _) in &mut *pairs {
+            assert_eq!(conn.read(&mut [0; 8]).await.expect("read"), 1);
+        }
+        if is_crowded == crowded {
+            return;
+        }
+        assert!(round < 100, "no turn finds them together");
+    }
 }
 
 /// What has arrived so far.
@@ -161,11 +183,11 @@ fn what_waits_goes_out_before_its_socket_is_closed() {
 #[test]
 fn a_failure_is_told_with_the_next_write() {
     on_epoll(|| async {
-        let pairs: Vec<(Conn, TcpStream)> = (0..5).map(|_| tcp_pair()).collect();
+        let mut pairs: Vec<(Conn, TcpStream)> = (0..5).map(|_| tcp_pair()).collect();
         for (conn, _) in &pairs {
             conn.batch_writes(true);
         }
-        aside(|| ()).await;
+        meet(&mut pairs, true).await;
         let mut pairs = pairs.into_iter();
         let (mut conn, far) = pairs.next().expect("five");
         // The reset is noticed by nobody here before the write.
