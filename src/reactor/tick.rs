@@ -22,8 +22,10 @@ const WINDOW: Duration = Duration::from_millis(16);
 const TURN_COUNTED_MAX: Duration = Duration::from_millis(2);
 /// The load at which rests begin. Below it too little would gather to pay for them, and latency is all that counts.
 const LOAD_LEAST: f64 = 0.35;
-/// The load from which rests are longest. Early enough that their savings come before the core is full.
-const LOAD_MOST: f64 = 0.55;
+/// The same over io_uring, where a rest saves a call of every turn.
+const LOAD_LEAST_OF_RING: f64 = 0.25;
+/// By how much more load rests are longest. Early enough that their savings come before the core is full.
+const LOAD_RISE: f64 = 0.2;
 /// The longest rest from the beginning of a turn: the most that a chunk is late by under `auto`. A turn that works for
 /// longer has served a dozen chunks, which share what beginning it costs; `benches/relay` compares it with the tick off.
 const REST_MOST: Duration = Duration::from_micros(200);
@@ -40,6 +42,8 @@ pub(super) struct Tick {
     setting: config::Tick,
     /// The longest rest under `auto`.
     most: Duration,
+    /// The load at which they begin.
+    load_least: f64,
     /// Share of its time that the worker worked, smoothed, from 0 to 1.
     load: f64,
 }
@@ -47,12 +51,12 @@ pub(super) struct Tick {
 impl Tick {
     /// As configured, at rest.
     pub(super) fn new(setting: config::Tick) -> Self {
-        Self { setting, most: REST_MOST, load: 0.0 }
+        Self { setting, most: REST_MOST, load_least: LOAD_LEAST, load: 0.0 }
     }
 
     /// The same over io_uring.
     pub(super) fn of_ring(setting: config::Tick) -> Self {
-        Self { most: REST_MOST_OF_RING, ..Self::new(setting) }
+        Self { most: REST_MOST_OF_RING, load_least: LOAD_LEAST_OF_RING, ..Self::new(setting) }
     }
 
     /// Whether there is ever a rest; otherwise nobody needs to measure anything.
@@ -84,9 +88,9 @@ impl Tick {
         }
     }
 
-    /// From 0 at the least load to 1 at the most.
+    /// From 0 at the least load to 1.
     fn eagerness(&self) -> f64 {
-        ((self.load - LOAD_LEAST) / (LOAD_MOST - LOAD_LEAST)).clamp(0.0, 1.0)
+        ((self.load - self.load_least) / LOAD_RISE).clamp(0.0, 1.0)
     }
 }
 
