@@ -9,7 +9,6 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::exchange::Exchange;
-use crate::signal::rest::Rest;
 
 pin_project_lite::pin_project! {
     /// A response body on its way into hyper.
@@ -30,16 +29,6 @@ impl<B> Outbound<B> {
     /// The body, and what keeps its exchange in flight.
     pub(super) fn into_parts(self) -> (B, Rc<Exchange>) {
         (self.body, self.exchange)
-    }
-}
-
-impl<B: Rest> Rest for Outbound<B> {
-    fn is_at_rest(&self) -> bool {
-        self.body.is_at_rest()
-    }
-
-    fn came_at(&self) -> Option<Instant> {
-        self.body.came_at()
     }
 }
 

@@ -34,7 +34,8 @@ const GATHER_BYTES: usize = 32 * 1024;
 /// Writes of one stream before everybody else of this core gets a turn.
 const WRITES_PER_TURN_MAX: usize = 8;
 
-/// Writes of a stream that are not put off to the end of the lap: its head and its first token are waited for.
+/// Writes of a stream that are not put off to the end of the lap: its head, and what was read ahead with its first token,
+/// are waited for.
 const PROMPT_WRITES: u8 = 2;
 
 /// Above it the buffer of the core is given back: some frame was unusually long.

@@ -68,8 +68,8 @@ impl Step {
     }
 }
 
-/// A turn begins, and is noted. For those that are not there is [`begin_now_and_then`].
-pub fn begin() {
+/// A turn begins, and is noted.
+fn begin() {
     TURN.with(|turn| {
         turn.count.set(0);
         turn.socket.set(None);

@@ -271,10 +271,12 @@ impl Poller {
             return;
         }
         let events = if muted { EventFlags::empty() } else { EventFlags::IN };
-        match epoll::modify(&self.outer, &self.epoll, EventData::new_u64(0), events) {
-            Ok(()) => self.is_muted.set(muted),
-            Err(error) => tracing::warn!(%error, "the event loop can't be muted"),
+        if let Err(error) = epoll::modify(&self.outer, &self.epoll, EventData::new_u64(0), events) {
+            // Tried again at the end of the next turn.
+            tracing::debug!(%error, "the event loop can't be muted or told");
+            return;
         }
+        self.is_muted.set(muted);
         let pump = self.core().outgoing.pump().filter(|_| muted);
         if let Some(pump) = pump {
             pump.wake();

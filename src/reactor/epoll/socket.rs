@@ -174,8 +174,10 @@ impl Socket {
     /// What was taken and has failed since.
     pub(in crate::reactor) fn flush(&self) -> io::Result<()> {
         let core = self.poller.core();
-        let is_left = core.entries[self.key as usize].ready.is(Ready::LEFT);
-        core.outgoing.failure(self.key).filter(|_| is_left).map_or(Ok(()), |errno| Err(errno.into()))
+        if !core.entries[self.key as usize].ready.is(Ready::LEFT) {
+            return Ok(());
+        }
+        core.outgoing.failure(self.key).map_or(Ok(()), |errno| Err(errno.into()))
     }
 
     pub(in crate::reactor) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
