@@ -64,8 +64,6 @@ model = "{name}-rec-*"
 targets = ["{name}"]
 """
 
-# Most of what is asked here fails, and the next is to be asked all the same.
-HEALTH = '[health]\nbreaker_open = "10ms"\nbreaker_open_max = "10ms"'
 ASK = [{"role": "user", "content": "Tell me about mills"}]
 
 
@@ -79,8 +77,9 @@ def replay():
 @pytest.fixture(scope="session")
 def gateway(replay, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recordings")
-    entries = [ENTRY.format(name=name, settings=settings, url=replay.url) for name, settings in UPSTREAMS.items()]
-    (folder / "config.toml").write_text(HEAD.replace("[health]", HEALTH) + "".join(entries))
+    upstreams = UPSTREAMS | {alone(*case).upstream: UPSTREAMS[case[0].upstream] for case in [*CUTS, *REFUSED]}
+    entries = [ENTRY.format(name=name, settings=settings, url=replay.url) for name, settings in upstreams.items()]
+    (folder / "config.toml").write_text(HEAD + "".join(entries))
     os.environ |= {"DIALECTS_KEY": KEY, "DIALECTS_UPSTREAM_KEY": "upstream-0123456789"}
     gateway = Gateway(["serve", "-c", str(folder / "config.toml")], folder, "recordings")
     yield gateway
@@ -253,10 +252,24 @@ def cases(recordings):
         for front in FRONTS:
             is_whole = front not in ("chunks", "events")
             if is_whole or (recording.stream and front in SAME.get(recording.api, ())):
-                yield pytest.param(recording, front, id=f"{recording.id}-{front}")
+                yield recording, front
 
 
-@pytest.mark.parametrize(("recording", "front"), cases(GOOD))
+def name(value):
+    """Of a parameter, in the name of its test."""
+    return getattr(value, "id", value)
+
+
+CUTS = [(*case, place) for case in cases(CUT) for place in range(3)]
+REFUSED = [(*case, stream) for case in cases(BAD) for stream in (False, True)]
+
+
+def alone(recording, front, case):
+    """A recording of a failure, behind an upstream that nothing else is asked of: its breaker must stay closed."""
+    return replace(recording, upstream=f"{recording.upstream}-alone-{recording.number}-{front}-{case}".lower())
+
+
+@pytest.mark.parametrize(("recording", "front"), list(cases(GOOD)), ids=name)
 def test_what_a_recording_says(sdks, direct, own, recording, front):
     if reason := UNFIT.get((recording.id, front)):
         pytest.skip(reason)
@@ -284,11 +297,10 @@ def test_what_a_recording_says(sdks, direct, own, recording, front):
     assert said.settled() == (replace(told, cached=0) if front == "lines" else told)
 
 
-@pytest.mark.parametrize("place", range(3))
-@pytest.mark.parametrize(("recording", "front"), cases(CUT))
+@pytest.mark.parametrize(("recording", "front", "place"), CUTS, ids=name)
 def test_a_cut_is_told(sdks, recording, front, place):
     with pytest.raises(ERRORS[front]):
-        FRONTS[front](sdks, recording.model(place), True)
+        FRONTS[front](sdks, alone(recording, front, place).model(place), True)
 
 
 @pytest.mark.parametrize("front", ["responses", "messages", "contents", "lines"])
@@ -321,12 +333,10 @@ SDK_OF = {"messages": "anthropic", "contents": "gemini", "lines": "ollama"}
 STATUSES = {"bedrock/converse-stream-plain-389515891e": 404}
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("front", ["chat", "responses", "messages", "contents", "lines"])
-@pytest.mark.parametrize("recording", BAD, ids=lambda recording: recording.id)
+@pytest.mark.parametrize(("recording", "front", "stream"), REFUSED, ids=name)
 def test_a_failure_is_told(sdks, recording, front, stream):
     status = STATUSES.get(recording.id, recording.status)
     with pytest.raises(CLASSES[SDK_OF.get(front, "openai")][status]) as caught:
-        FRONTS[front](sdks, recording.model(), stream)
+        FRONTS[front](sdks, alone(recording, front, stream).model(), stream)
     assert recording.words in str(caught.value)
     assert (caught.value.code if front == "contents" else caught.value.status_code) == status
