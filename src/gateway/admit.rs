@@ -46,7 +46,7 @@ impl<S> Layer<S> for AdmitLayer {
 
 type Outcome = Result<Response<Body>, Error>;
 
-impl<S> Service<Call> for Admit<S>
+impl<S> Service<Rc<Call>> for Admit<S>
 where
     S: Service<Admitted, Response = Response<Body>, Error = Error>,
 {
@@ -58,7 +58,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, call: Rc<Call>) -> Self::Future {
         match self.layer.admit(call) {
             Ok(admitted) => Mapped::new(self.inner.call(admitted), |outcome| outcome),
             Err(error) => Mapped::ready(Err(error)),
@@ -67,7 +67,7 @@ where
 }
 
 impl AdmitLayer {
-    fn admit(&self, call: Call) -> Result<Admitted, Error> {
+    fn admit(&self, call: Rc<Call>) -> Result<Admitted, Error> {
         let key = call.principal.key();
         if let Some(key) = key {
             self.permit_model(key, &call)?;

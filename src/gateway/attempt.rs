@@ -1,6 +1,7 @@
 //! One attempt: a request to one target, and what its answer is worth.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -135,7 +136,8 @@ pub(super) async fn ask(
     // From here on, not from its answer: most of the wait for a first token may be for the head.
     let phase = PhaseGuard::waiting(Rc::clone(&worker.recorder));
     worker.recorder.overhead(Stage::Route, asked.saturating_duration_since(call.decoded_at));
-    let asking = async {
+    // In its place from the beginning: it is large, and each move of it would be a copy.
+    let asking = pin!(async {
         let response = worker.pool.send(upstream, key, &request).await?;
         let (mut head, body) = response.into_parts();
         let heard = Heard::default();
@@ -153,7 +155,7 @@ pub(super) async fn ask(
         let bytes_max = worker.snapshot.config.stream.commit_bytes_max;
         let opening = poll_fn(|cx| relay.poll_opening(cx, bytes_max)).await;
         Ok(Opened { head, relay, opening, heard })
-    };
+    });
     match timeout_at(own.min(overall), asking).await {
         Ok(Ok(opened)) if !opened.is_late() => judge(call, leg, opened, trial),
         Ok(Err(failed)) => Err(Box::new(unsent(failed, leg, &mut trial))),

@@ -53,7 +53,7 @@ pub(super) enum Content {
 /// A call that the limits let through. Only admission makes one.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    pub(super) call: Call,
+    pub(super) call: Rc<Call>,
     /// Held until the last byte of the answer.
     pub(super) permit: Permit,
 }

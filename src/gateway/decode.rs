@@ -1,9 +1,11 @@
 //! From an authorized request to a [`Call`]: which surface, and its body, read once.
 
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ORIGIN};
@@ -51,7 +53,7 @@ impl<S> Layer<S> for DecodeLayer {
 
 impl<S> Service<Authorized> for Decode<S>
 where
-    S: Service<Call, Response = Response<Body>, Error = Error> + Clone + 'static,
+    S: Service<Rc<Call>, Response = Response<Body>, Error = Error> + Clone + 'static,
 {
     type Response = Response<Body>;
     type Error = Error;
@@ -71,7 +73,7 @@ where
     }
 }
 
-async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Error> {
+async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Rc<Call>, Error> {
     let Authorized { request, principal } = authorized;
     let (parts, payload) = request.into_parts();
     let record = Rc::clone(&payload.record);
@@ -94,9 +96,7 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
 
     let began = record.exchange.began();
     let server = &layer.config.server;
-    let body = timeout(server.body_timeout, read(payload, server.body_bytes_max))
-        .await
-        .map_err(|_| Error::new(Kind::RequestTimeout, "The request body did not arrive in time."))??;
+    let body = in_time(server.body_timeout, read(payload, server.body_bytes_max)).await?;
     let decoded_at = Instant::now();
     layer.recorder.overhead(Stage::Body, decoded_at.saturating_duration_since(began));
 
@@ -118,7 +118,17 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Call, Err
     };
     call.headers = Rc::new(headers::upstream(parts.headers, call.streams()));
     call.record.model.replace(call.model().map(Rc::from));
-    Ok(call)
+    Ok(Rc::new(call))
+}
+
+/// What `read` comes to. Most bodies are here with their head; those do without a clock.
+async fn in_time(limit: Duration, read: impl Future<Output = Result<Bytes, Error>>) -> Result<Bytes, Error> {
+    let mut read = pin!(read);
+    if let Poll::Ready(body) = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+        return body;
+    }
+    let late = |_| Error::new(Kind::RequestTimeout, "The request body did not arrive in time.");
+    timeout(limit, read).await.map_err(late)?
 }
 
 /// Path and query below the version. One with a model's name in it is written anew, so that it has one reading.

@@ -46,7 +46,6 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
     if let Some(answer) = models::answer(&worker, &call) {
         return answer;
     }
-    let call = Rc::new(call);
     let plan = Plan::new(&worker, &call)?;
     if let Some(answer) = count::estimate(&worker, &call, &plan) {
         return answer;

@@ -1,10 +1,6 @@
 //! Which headers go on, in either direction.
 
-use http::header::{
-    ACCEPT_ENCODING, ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE,
-    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::api::dialect::Dialect;
@@ -29,58 +25,67 @@ pub(super) const CHOSEN_UPSTREAM: HeaderName = HeaderName::from_static("x-millst
 pub(super) const PRIORITY: HeaderName = HeaderName::from_static("x-millstream-priority");
 
 /// Of one connection only (RFC 9110 7.6.1), whatever `connection` says.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// A client's business with us, not with the upstream: its credentials, its address, and what would choose
 /// an account on ours.
-static NOT_UPSTREAM: [HeaderName; 18] = [
-    AUTHORIZATION,
-    COOKIE,
-    CONTENT_LENGTH,
-    EXPECT,
-    FORWARDED,
-    HOST,
-    VIA,
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-    CHOSEN_UPSTREAM,
-    PRIORITY,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-goog-api-key"),
-    HeaderName::from_static("x-goog-user-project"),
-    HeaderName::from_static("x-real-ip"),
-];
+fn is_not_for_upstream(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "cookie"
+            | "content-length"
+            | "expect"
+            | "forwarded"
+            | "host"
+            | "via"
+            | "api-key"
+            | "openai-organization"
+            | "openai-project"
+            | "x-millstream-upstream"
+            | "x-millstream-priority"
+            | "x-api-key"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-goog-api-key"
+            | "x-goog-user-project"
+            | "x-real-ip"
+    )
+}
 
 /// An upstream's business with us: its account, its cookies, and promises about its own host name.
-static NOT_DOWNSTREAM: [HeaderName; 7] = [
-    ALT_SVC,
-    SET_COOKIE,
-    STRICT_TRANSPORT_SECURITY,
-    HeaderName::from_static("anthropic-organization-id"),
-    HeaderName::from_static("authorization"),
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-];
+fn is_not_for_client(name: &str) -> bool {
+    matches!(
+        name,
+        "alt-svc"
+            | "set-cookie"
+            | "strict-transport-security"
+            | "anthropic-organization-id"
+            | "authorization"
+            | "openai-organization"
+            | "openai-project"
+    )
+}
 
 /// The headers of a request on its way up. A stream is asked for uncompressed, so that it can be read.
 pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
     remove_named_by_connection(&mut headers);
-    remove_where(&mut headers, |name| {
-        HOP_BY_HOP.contains(name) || NOT_UPSTREAM.contains(name) || looks_like_removed(name)
-    });
+    let is_removed = |name: &str| is_hop_by_hop(name) || is_not_for_upstream(name);
+    // To a CGI-like server `_` and `-` in a name are the same.
+    remove_where(&mut headers, |name| is_removed(name) || name.contains('_') && is_removed(&name.replace('_', "-")));
     if streams {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
@@ -90,7 +95,7 @@ pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
 /// The headers of an answer on its way down. `events`: an event stream that may get comments.
 pub(super) fn downstream(headers: &mut HeaderMap, events: bool) {
     remove_named_by_connection(headers);
-    remove_where(headers, |name| HOP_BY_HOP.contains(name) || NOT_DOWNSTREAM.contains(name));
+    remove_where(headers, |name| is_hop_by_hop(name) || is_not_for_client(name));
     let ids = [request_id::HEADER, request_id::ANTHROPIC].map(|name| headers.remove(name));
     if let Some(id) = ids.into_iter().flatten().next() {
         headers.insert(UPSTREAM_REQUEST_ID, id);
@@ -174,20 +179,11 @@ fn not_buffered(headers: &mut HeaderMap) {
 }
 
 /// Goes through the few headers that there are: looking each of two dozen names up costs more.
-fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
-    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
+fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name.as_str())).cloned().collect();
     for name in unwanted {
         headers.remove(name);
     }
-}
-
-/// Whether a CGI-like server would take it for one of the removed: to it `_` and `-` in a name are the same.
-fn looks_like_removed(name: &HeaderName) -> bool {
-    let alike = |other: &HeaderName| {
-        let dashed = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-        dashed.eq(other.as_str().bytes())
-    };
-    name.as_str().contains('_') && HOP_BY_HOP.iter().chain(&NOT_UPSTREAM).any(alike)
 }
 
 /// Removes what `connection` names beside the headers that are always of one hop.

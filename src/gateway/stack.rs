@@ -20,7 +20,6 @@ use crate::middleware::auth::{self, AuthLayer};
 use crate::middleware::body_cap::BodyCapLayer;
 use crate::middleware::metrics::Metrics;
 use crate::middleware::record::RecordLayer;
-use crate::middleware::request_id;
 use crate::middleware::rescue::RescueLayer;
 use crate::middleware::shed::ShedLayer;
 use crate::server::Inbound;
@@ -36,13 +35,10 @@ pub fn stack(worker: Rc<Worker>) -> Stack {
     let secrets: Vec<HeaderName> =
         [AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL].into_iter().chain(auth::KEY_HEADERS).collect();
     let stack = ServiceBuilder::new()
-        // A client's own id is kept if it is fit to be repeated; everybody below can count on one.
-        .map_request(request_id::sift)
-        .layer(request_id::set())
-        .layer(request_id::echo())
         // Nothing below can print a credential by accident.
         .layer(SetSensitiveRequestHeadersLayer::new(secrets))
-        // Every request has a record from here on: what the layers below learn, the log and metrics tell.
+        // Every request has an id (a client's own is kept if it is fit to be repeated) and a record from here on: what the
+        // layers below learn, the log and metrics tell.
         .layer(RecordLayer)
         // These two see what the client gets, so they stand above the rescue; what they tell is known at
         // the end of the body, so they attach to it.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, Response, Uri};
 use tower::{Layer, Service};
 
 use super::Mapped;
-use super::record::Payload;
+use super::record::Recorded;
 use crate::accounting::keys::KeyRing;
 use crate::api::dialect::Dialect;
 use crate::api::gemini::{self, Cleaned};
@@ -47,7 +47,7 @@ impl Principal {
 #[derive(Debug)]
 pub struct Authorized {
     /// As it came.
-    pub request: Request<Payload>,
+    pub request: Recorded,
     /// Who sent it.
     pub principal: Principal,
 }
@@ -82,7 +82,7 @@ impl<S> Layer<S> for AuthLayer {
 
 type Outcome = Result<Response<Body>, Error>;
 
-impl<S> Service<Request<Payload>> for Auth<S>
+impl<S> Service<Recorded> for Auth<S>
 where
     S: Service<Authorized, Response = Response<Body>, Error = Error>,
 {
@@ -94,7 +94,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Payload>) -> Self::Future {
+    fn call(&mut self, mut request: Recorded) -> Self::Future {
         let dialect = request.body().record.dialect;
         let in_query = match dialect {
             Dialect::Gemini => take_from_query(request.uri_mut()),

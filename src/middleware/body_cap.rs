@@ -4,11 +4,11 @@
 use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, Response, Version};
+use http::{HeaderMap, Response, Version};
 use tower::{Layer, Service};
 
 use super::Mapped;
-use super::record::Payload;
+use super::record::Recorded;
 use crate::error::{Error, Kind};
 use crate::stream::Body;
 
@@ -42,9 +42,9 @@ impl<S> Layer<S> for BodyCapLayer {
 
 type Outcome = Result<Response<Body>, Error>;
 
-impl<S> Service<Request<Payload>> for BodyCap<S>
+impl<S> Service<Recorded> for BodyCap<S>
 where
-    S: Service<Request<Payload>, Response = Response<Body>, Error = Error>,
+    S: Service<Recorded, Response = Response<Body>, Error = Error>,
 {
     type Response = Response<Body>;
     type Error = Error;
@@ -54,7 +54,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+    fn call(&mut self, request: Recorded) -> Self::Future {
         let ambiguous = request.body().record.exchange.has_ambiguous_framing();
         match check(request.version(), request.headers(), ambiguous, self.bytes_max) {
             Ok(()) => Mapped::new(self.inner.call(request), |outcome| outcome),

@@ -24,7 +24,7 @@ use crate::units::{KeyId, RouteId, UpstreamId};
 pub struct Record {
     /// The exchange on its connection.
     pub exchange: Rc<Exchange>,
-    /// The request's id, as [`super::request_id`] has set it.
+    /// The request's id, which is in its headers too.
     pub id: Rc<str>,
     /// Of the request.
     pub method: Method,
@@ -61,6 +61,9 @@ pub struct Payload {
     /// The record.
     pub record: Rc<Record>,
 }
+
+/// A request with its record, on the heap: half a dozen layers hand it on, and each move of it would be a copy.
+pub type Recorded = Box<Request<Payload>>;
 
 /// Why the client's connection dropped a body.
 #[derive(Debug)]
@@ -108,7 +111,7 @@ impl<S> Layer<S> for RecordLayer {
     }
 }
 
-impl<S: Service<Request<Payload>>> Service<Request<Inbound>> for RecordService<S> {
+impl<S: Service<Recorded>> Service<Request<Inbound>> for RecordService<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -118,10 +121,10 @@ impl<S: Service<Request<Payload>>> Service<Request<Inbound>> for RecordService<S
     }
 
     fn call(&mut self, request: Request<Inbound>) -> S::Future {
-        let (parts, inbound) = request.into_parts();
+        let (mut parts, inbound) = request.into_parts();
         let record = Rc::new(Record {
             exchange: Rc::clone(inbound.exchange()),
-            id: request_id::of(&parts.headers).into(),
+            id: request_id::ensure(&mut parts.headers),
             method: parts.method.clone(),
             path: parts.uri.path().into(),
             dialect: Dialect::of(parts.uri.path(), &parts.headers),
@@ -135,6 +138,6 @@ impl<S: Service<Request<Payload>>> Service<Request<Inbound>> for RecordService<S
             allow: Cell::default(),
             rate: Cell::default(),
         });
-        self.0.call(Request::from_parts(parts, Payload { inbound, record }))
+        self.0.call(Box::new(Request::from_parts(parts, Payload { inbound, record })))
     }
 }

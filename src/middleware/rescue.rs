@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tower::{Layer, Service};
 
-use super::record::{ByExchange, Payload, Record};
+use super::record::{ByExchange, Record, Recorded};
 use super::{Mapped, request_id};
 use crate::api::dialect::Dialect;
 use crate::api::error as told;
@@ -56,9 +56,9 @@ impl<S> Layer<S> for RescueLayer {
 
 type Finish = Box<dyn FnOnce(Result<Response<Body>, Error>) -> Result<Response<Body>, Infallible>>;
 
-impl<S> Service<Request<Payload>> for Rescue<S>
+impl<S> Service<Recorded> for Rescue<S>
 where
-    S: Service<Request<Payload>, Response = Response<Body>, Error = Error>,
+    S: Service<Recorded, Response = Response<Body>, Error = Error>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -69,7 +69,7 @@ where
         self.inner.poll_ready(cx).map(|_| Ok(()))
     }
 
-    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+    fn call(&mut self, request: Recorded) -> Self::Future {
         let record = Rc::clone(&request.body().record);
         let upstreams = Rc::clone(&self.upstreams);
         let finish = move |result: Result<Response<Body>, Error>| {
@@ -82,10 +82,10 @@ where
                 headers.insert(UPSTREAM, upstreams[upstream.index()].clone());
                 headers.insert(ATTEMPTS, HeaderValue::from(attempts));
             }
-            if record.dialect == Dialect::Anthropic
-                && let Ok(id) = HeaderValue::from_str(&record.id)
-            {
-                response.headers_mut().insert(request_id::ANTHROPIC, id);
+            let headers = response.headers_mut();
+            headers.insert(request_id::HEADER, request_id::header(&record.id));
+            if record.dialect == Dialect::Anthropic {
+                headers.insert(request_id::ANTHROPIC, request_id::header(&record.id));
             }
             response.body_mut().ask_on_drop(Rc::new(ByExchange(Rc::clone(&record.exchange))));
             Ok(response)

@@ -103,6 +103,9 @@ where
     }
 }
 
+/// hyper's own bound on the fields of a head (`DEFAULT_MAX_HEADERS` in its `proto::h1::role`).
+const HYPER_HEADERS_MAX: usize = 100;
+
 /// A connection with hyper on it.
 type Connection<S, B> = http1::Connection<TokioIo<Socket>, Adapter<S, B>>;
 
@@ -149,12 +152,16 @@ where
     }
 
     fn hyper(socket: Socket, adapter: Adapter<S, B>, settings: Settings) -> Turn<S, B> {
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        // The number that hyper has room for on the stack. Named, it would fill twice that room for each request.
+        if settings.headers_max != HYPER_HEADERS_MAX {
+            builder.max_headers(settings.headers_max);
+        }
+        let connection = builder
             .timer(TokioTimer::new())
             // The watchdog has this clock: hyper's own would also close a connection between two requests.
             .header_read_timeout(None)
             .max_buf_size(settings.header_bytes_max)
-            .max_headers(settings.headers_max)
             // Head and body of a small answer: copying them together costs less than handing the kernel a list.
             .writev(false)
             .serve_connection(TokioIo::new(socket), adapter);

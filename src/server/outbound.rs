@@ -41,8 +41,9 @@ impl<B: Body<Data = Bytes>> Body for Outbound<B> {
         this.exchange.blocked_since.set(None);
         let frame = ready!(this.body.poll_frame(cx));
         if matches!(frame, Some(Ok(_))) {
-            this.exchange.blocked_since.set(Some(Instant::now()));
-            this.exchange.link.frame_taken(None);
+            let now = Instant::now();
+            this.exchange.blocked_since.set(Some(now));
+            this.exchange.link.frame_taken(Some(now));
         }
         Poll::Ready(frame)
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::{HeadWatch, Length, Place};
@@ -28,7 +28,7 @@ pub(super) struct Socket {
     /// `None` on HTTP/2, where a frame has its length and nothing is ambiguous, and in a tunnel.
     place: Option<Place>,
     /// Read, but of a message whose turn has not come.
-    early: BytesMut,
+    early: Bytes,
     /// Rings when there is something to read while a request is being answered: hyper looks for the end of
     /// the connection at each chunk.
     bell: Bell,
@@ -37,7 +37,7 @@ pub(super) struct Socket {
 impl Socket {
     pub(super) fn new(io: Io, link: Rc<Link>, http1: bool) -> Self {
         let place = http1.then(|| Place::Head(HeadWatch::default()));
-        Self { io, link, place, early: BytesMut::new(), bell: Bell::default() }
+        Self { io, link, place, early: Bytes::new(), bell: Bell::default() }
     }
 
     /// From here on bytes are nobody's messages. Those that came early are read first.
@@ -100,7 +100,11 @@ impl Socket {
             place => (bytes.len(), place),
         };
         if end < bytes.len() {
-            self.early = [&bytes[end..], &*self.early].concat().as_slice().into();
+            self.early = match &bytes[end..] {
+                // The body of a request that came with its head.
+                beyond if self.early.is_empty() => Bytes::copy_from_slice(beyond),
+                beyond => [beyond, &*self.early].concat().into(),
+            };
             buf.set_filled(before + end);
         }
         self.place = Some(place);
@@ -119,8 +123,13 @@ impl Socket {
             self.bell.disturb();
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
-        let part = self.early.split_to(self.early.len().min(buf.remaining()));
-        buf.put_slice(&part);
+        let len = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..len]);
+        self.early.advance(len);
+        if self.early.is_empty() {
+            // An empty rest would keep the whole of it.
+            self.early = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -138,7 +147,7 @@ impl Socket {
         if part.filled().is_empty() {
             return Poll::Ready(Ok(()));
         }
-        self.early.extend_from_slice(part.filled());
+        self.early = Bytes::copy_from_slice(part.filled());
         Poll::Pending
     }
 

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::acks::Acks;
 use super::http1::Link;
 
@@ -25,7 +27,8 @@ impl Cache {
 
     /// Keeps the connection of an exchange that has ended, if it may be used again; closes it otherwise.
     pub(super) fn put(&self, mut link: Box<Link>) {
-        if link.age() < self.lifetime_max && link.park() {
+        let now = Instant::now();
+        if link.age(now) < self.lifetime_max && link.park(now) {
             self.links.borrow_mut().push(link);
         }
     }
@@ -53,6 +56,7 @@ impl Cache {
     }
 
     fn is_good(&self, link: &mut Link) -> bool {
-        link.idle_for() < self.idle_timeout && link.age() < self.lifetime_max && link.is_alive()
+        let now = Instant::now();
+        link.idle_for(now) < self.idle_timeout && link.age(now) < self.lifetime_max && link.is_alive()
     }
 }

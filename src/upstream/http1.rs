@@ -280,11 +280,11 @@ impl Link {
     /// Takes the connection out of its last exchange. It may carry another if both messages came to their
     /// ends, the answer's not by the end of the connection, neither side asked to close, and nothing stands
     /// behind the answer.
-    pub(super) fn park(&mut self) -> bool {
+    pub(super) fn park(&mut self, now: Instant) -> bool {
         self.incoming = Incoming::Ended;
         self.at_rest = false;
         self.pace = None;
-        self.idle_since = Instant::now();
+        self.idle_since = now;
         self.lease.set(ConnectionState::Idle);
         self.reusable && self.outgoing.is_done() && self.is_silent()
     }
@@ -315,12 +315,12 @@ impl Link {
         })
     }
 
-    pub(super) fn idle_for(&self) -> Duration {
-        self.idle_since.elapsed()
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.idle_since)
     }
 
-    pub(super) fn age(&self) -> Duration {
-        self.lease.age()
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        self.lease.age(now)
     }
 }
 

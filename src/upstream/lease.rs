@@ -43,8 +43,8 @@ impl Lease {
     }
 
     /// How long the connection has existed.
-    pub(super) fn age(&self) -> Duration {
-        self.born.elapsed()
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.born)
     }
 }
 

@@ -216,7 +216,7 @@ pub(super) async fn run(
     world.note(|| format!("{number} {} {} {:?} leaves {:?}", wish.path, wish.model, wish.class, wish.leaves));
     let mut outcome = Outcome { began: world.now(), ..Outcome::default() };
     let leaves = Instant::now() + wish.leaves.unwrap_or(FOREVER);
-    match timeout_at(leaves, gateway.call(call)).await {
+    match timeout_at(leaves, gateway.call(Rc::new(call))).await {
         Err(_) => outcome.left = true,
         Ok(Err(error)) => {
             world.note(|| format!("{number} refused: {error}"));
