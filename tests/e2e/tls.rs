@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -219,4 +220,17 @@ fn an_upstream_that_cannot_be_trusted_is_asked_once() {
         assert_eq!(upstream.connections(), 1);
         assert_eq!(gateway.metric("millstream_upstream_failures_total{upstream=\"up\",phase=\"handshake\"}"), 1.0);
     }
+}
+
+/// What aws-lc holds of each connection is C's `malloc`. That of the C library keeps it after a peak. jemalloc under a
+/// prefix leaves `malloc` to the C library, and `MALLOC_CONF` is not its own.
+#[test]
+fn what_c_code_allocates_is_jemallocs_too() {
+    let output = Command::new(env!("CARGO_BIN_EXE_millstream"))
+        .arg("--version")
+        .env("MALLOC_CONF", "stats_print:true")
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("jemalloc statistics"), "{told}");
 }
