@@ -108,8 +108,9 @@ const EMPTY_NAMES: &[&str] = &[
     "context",
 ];
 
-/// Where `unsafe` may stand: where memory is shared with the kernel, and for the one instruction that asks for memory.
-const UNSAFE_PLACES: &[&str] = &["src/reactor/uring/", "src/reactor/warm.rs"];
+/// Where `unsafe` may stand: where memory is shared with the kernel, for the one instruction that asks for memory, and
+/// for the name under which jemalloc looks for its settings.
+const UNSAFE_PLACES: &[&str] = &["src/main.rs", "src/reactor/uring/", "src/reactor/warm.rs"];
 
 /// Files that may block a thread: they wait for a foreign program, which does not say when it is ready.
 const MAY_SLEEP: &[&str] = &["benches/relay/peer/mod.rs", "benches/relay/process.rs"];
