@@ -56,7 +56,7 @@ struct Wish {
     /// Scenarios by name, separated by commas (see --list); the default is a short run of the main ones.
     #[arg(long, value_delimiter = ',')]
     scenario: Vec<String>,
-    /// Peers, in the order of each round.
+    /// Peers, in the order of each odd round; the even ones go the other way.
     #[arg(long, value_delimiter = ',', default_value = "direct,millstream,nginx,haproxy,envoy")]
     peers: Vec<String>,
     /// Times that each peer is measured, interleaved.

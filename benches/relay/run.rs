@@ -117,19 +117,24 @@ pub(crate) fn run(wish: &Wish) -> Result<()> {
 fn rounds(wish: &Wish, scenario: &Scenario, peers: &[Peer], tracer: Option<Tracer>) -> Result<Vec<Round>> {
     let (mut rounds, mut left, mut out) = (Vec::new(), peers.to_vec(), io::stdout());
     for number in 1..=wish.rounds {
-        let mut good = Vec::new();
-        for peer in left {
+        let mut turns = left.clone();
+        // What one peer leaves behind in the kernel is found by the next: so each has others before it in turn.
+        if number % 2 == 0 {
+            turns.reverse();
+        }
+        for peer in turns {
             match measure(wish, scenario, peer, number, None) {
                 Ok(round) => {
                     writeln!(out, "{}", report::line(&round))?;
                     rounds.push(round);
-                    good.push(peer);
                 }
                 // A peer that cannot serve one load may still serve the next; it is told and not repeated.
-                Err(error) => writeln!(out, "{} {} {number}: FAILED: {error:#}", scenario.name, peer.name())?,
+                Err(error) => {
+                    writeln!(out, "{} {} {number}: FAILED: {error:#}", scenario.name, peer.name())?;
+                    left.retain(|other| *other != peer);
+                }
             }
         }
-        left = good;
     }
     // Apart, because counting costs the gateway time.
     for peer in left.into_iter().filter(|peer| tracer.is_some() && *peer != Peer::Direct) {
