@@ -85,7 +85,9 @@ pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
     remove_named_by_connection(&mut headers);
     let is_removed = |name: &str| is_hop_by_hop(name) || is_not_for_upstream(name);
     // To a CGI-like server `_` and `-` in a name are the same.
-    remove_where(&mut headers, |name| is_removed(name) || name.contains('_') && is_removed(&name.replace('_', "-")));
+    remove_where(&mut headers, |name| {
+        is_removed(name) || name.contains('_') && is_removed(&name.replace('_', "-"))
+    });
     if streams {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }

@@ -83,10 +83,11 @@ where
                 headers.insert(ATTEMPTS, HeaderValue::from(attempts));
             }
             let headers = response.headers_mut();
-            headers.insert(request_id::HEADER, request_id::header(&record.id));
+            let id = request_id::header(&record.id);
             if record.dialect == Dialect::Anthropic {
-                headers.insert(request_id::ANTHROPIC, request_id::header(&record.id));
+                headers.insert(request_id::ANTHROPIC, id.clone());
             }
+            headers.insert(request_id::HEADER, id);
             response.body_mut().ask_on_drop(Rc::new(ByExchange(Rc::clone(&record.exchange))));
             Ok(response)
         };
