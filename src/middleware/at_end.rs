@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use http::Response;
 use tower::{Layer, Service};
 
-use super::record::{Record, Recorded};
+use super::record::{Record, RecordedRequest};
 use crate::stream::{Body, End};
 
 /// Sees exchanges at their end.
@@ -43,9 +43,9 @@ impl<S, W: Clone> Layer<S> for AtEndLayer<W> {
     }
 }
 
-impl<S, W> Service<Recorded> for AtEnd<S, W>
+impl<S, W> Service<RecordedRequest> for AtEnd<S, W>
 where
-    S: Service<Recorded, Response = Response<Body>>,
+    S: Service<RecordedRequest, Response = Response<Body>>,
     W: Witness,
 {
     type Response = Response<Body>;
@@ -56,7 +56,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Recorded) -> Self::Future {
+    fn call(&mut self, request: RecordedRequest) -> Self::Future {
         let attached =
             self.witness.is_interested().then(|| (self.witness.clone(), Rc::clone(&request.body().record)));
         Attaching { future: self.inner.call(request), attached }

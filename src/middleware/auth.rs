@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Response, Uri};
 use tower::{Layer, Service};
 
 use super::Mapped;
-use super::record::Recorded;
+use super::record::RecordedRequest;
 use crate::accounting::keys::KeyRing;
 use crate::api::dialect::Dialect;
 use crate::api::gemini::{self, Cleaned};
@@ -47,7 +47,7 @@ impl Principal {
 #[derive(Debug)]
 pub struct Authorized {
     /// As it came.
-    pub request: Recorded,
+    pub request: RecordedRequest,
     /// Who sent it.
     pub principal: Principal,
 }
@@ -82,7 +82,7 @@ impl<S> Layer<S> for AuthLayer {
 
 type Outcome = Result<Response<Body>, Error>;
 
-impl<S> Service<Recorded> for Auth<S>
+impl<S> Service<RecordedRequest> for Auth<S>
 where
     S: Service<Authorized, Response = Response<Body>, Error = Error>,
 {
@@ -94,7 +94,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Recorded) -> Self::Future {
+    fn call(&mut self, mut request: RecordedRequest) -> Self::Future {
         let dialect = request.body().record.dialect;
         let in_query = match dialect {
             Dialect::Gemini => take_from_query(request.uri_mut()),

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, Version};
 use tower::{Layer, Service};
 
 use super::Mapped;
-use super::record::Recorded;
+use super::record::RecordedRequest;
 use crate::error::{Error, Kind};
 use crate::stream::Body;
 
@@ -42,9 +42,9 @@ impl<S> Layer<S> for BodyCapLayer {
 
 type Outcome = Result<Response<Body>, Error>;
 
-impl<S> Service<Recorded> for BodyCap<S>
+impl<S> Service<RecordedRequest> for BodyCap<S>
 where
-    S: Service<Recorded, Response = Response<Body>, Error = Error>,
+    S: Service<RecordedRequest, Response = Response<Body>, Error = Error>,
 {
     type Response = Response<Body>;
     type Error = Error;
@@ -54,7 +54,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Recorded) -> Self::Future {
+    fn call(&mut self, request: RecordedRequest) -> Self::Future {
         let ambiguous = request.body().record.exchange.has_ambiguous_framing();
         match check(request.version(), request.headers(), ambiguous, self.bytes_max) {
             Ok(()) => Mapped::new(self.inner.call(request), |outcome| outcome),

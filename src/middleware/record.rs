@@ -63,7 +63,7 @@ pub struct Payload {
 }
 
 /// A request with its record, on the heap: half a dozen layers hand it on, and each move of it would be a copy.
-pub type Recorded = Box<Request<Payload>>;
+pub type RecordedRequest = Box<Request<Payload>>;
 
 /// Why the client's connection dropped a body.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl<S> Layer<S> for RecordLayer {
     }
 }
 
-impl<S: Service<Recorded>> Service<Request<Inbound>> for RecordService<S> {
+impl<S: Service<RecordedRequest>> Service<Request<Inbound>> for RecordService<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tower::{Layer, Service};
 
-use super::record::{ByExchange, Record, Recorded};
+use super::record::{ByExchange, Record, RecordedRequest};
 use super::{Mapped, request_id};
 use crate::api::dialect::Dialect;
 use crate::api::error as told;
@@ -56,9 +56,9 @@ impl<S> Layer<S> for RescueLayer {
 
 type Finish = Box<dyn FnOnce(Result<Response<Body>, Error>) -> Result<Response<Body>, Infallible>>;
 
-impl<S> Service<Recorded> for Rescue<S>
+impl<S> Service<RecordedRequest> for Rescue<S>
 where
-    S: Service<Recorded, Response = Response<Body>, Error = Error>,
+    S: Service<RecordedRequest, Response = Response<Body>, Error = Error>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -69,7 +69,7 @@ where
         self.inner.poll_ready(cx).map(|_| Ok(()))
     }
 
-    fn call(&mut self, request: Recorded) -> Self::Future {
+    fn call(&mut self, request: RecordedRequest) -> Self::Future {
         let record = Rc::clone(&request.body().record);
         let upstreams = Rc::clone(&self.upstreams);
         let finish = move |result: Result<Response<Body>, Error>| {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use http::Response;
 use tower::{Layer, Service};
 
-use super::record::Recorded;
+use super::record::RecordedRequest;
 use crate::error::{Error, Kind};
 use crate::stream::Body;
 use crate::telemetry::Recorder;
@@ -49,9 +49,9 @@ type Passed<F> = super::Mapped<
     Result<Response<Body>, Error>,
 >;
 
-impl<S> Service<Recorded> for Shed<S>
+impl<S> Service<RecordedRequest> for Shed<S>
 where
-    S: Service<Recorded, Response = Response<Body>, Error = Error>,
+    S: Service<RecordedRequest, Response = Response<Body>, Error = Error>,
 {
     type Response = Response<Body>;
     type Error = Error;
@@ -61,7 +61,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Recorded) -> Self::Future {
+    fn call(&mut self, request: RecordedRequest) -> Self::Future {
         if request.body().record.exchange.in_flight_here() > self.layer.in_flight_max {
             self.layer.recorder.request_shed();
             let full = Error::new(Kind::Overloaded, "this worker is full").with_retry_after(RETRY_AFTER);

@@ -1,8 +1,9 @@
 //! Small writes that wait for the end of the lap, and then go to the kernel one after the other.
 //!
 //! A send takes most of what a chunk costs, and what runs between two of them pushes the kernel's code out of the
-//! processor's caches: sent in a row, chunks cost less than sent one by one between reads. What has been taken is as good as in the kernel's buffer: it goes out before
-//! the socket is shut down or closed, a peer that does not read is felt at the next write, and a failure is told then.
+//! processor's caches: sent in a row, chunks cost less than sent one by one between reads. What has been taken is as
+//! good as in the kernel's buffer: it goes out before the socket is shut down or closed, a peer that does not read is
+//! felt at the next write, and a failure is told then.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
