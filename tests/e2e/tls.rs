@@ -222,26 +222,16 @@ fn an_upstream_that_cannot_be_trusted_is_asked_once() {
     }
 }
 
-/// What jemalloc says of itself, if C's `malloc` is its own: under a prefix it doesn't listen to `MALLOC_CONF`.
-fn jemalloc() -> String {
+/// What aws-lc holds of each connection comes from C's `malloc`. It is jemalloc, with the settings of `main.rs`, or both the
+/// C library's memory and records of single pages would stay after a peak. Under a prefix jemalloc would not listen to
+/// `MALLOC_CONF`, and say nothing.
+#[test]
+fn what_c_code_allocates_is_given_back_too() {
     let output = Command::new(env!("CARGO_BIN_EXE_millstream"))
         .arg("--version")
         .env("MALLOC_CONF", "stats_print:true")
         .output()
         .expect("it runs");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// What aws-lc holds of each connection comes from C's `malloc`, and that of the C library keeps it after a peak.
-#[test]
-fn what_c_code_allocates_is_jemallocs_too() {
-    let told = jemalloc();
-    assert!(told.contains("jemalloc statistics"), "{told}");
-}
-
-/// Records of single pages would stay after a peak.
-#[test]
-fn what_connections_hold_in_one_page_stands_together() {
-    let told = jemalloc();
+    let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("Global variable malloc_conf: \"slab_sizes:2048-2048:8|4096-4096:8\""), "{told}");
 }
