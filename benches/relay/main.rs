@@ -59,7 +59,7 @@ struct Wish {
     /// Peers, in the order of each odd round; the even ones go the other way.
     #[arg(long, value_delimiter = ',', default_value = "direct,millstream,nginx,haproxy,envoy")]
     peers: Vec<String>,
-    /// Times that each peer is measured, interleaved.
+    /// Times that each peer is measured under each load; a round goes through all of them.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Length of the steady window.

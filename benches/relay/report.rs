@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::run::Round;
-use crate::scenario::Scenario;
+use crate::scenario::{Load, Scenario};
 use crate::syscalls::ALL;
 
 /// One round in one line.
@@ -75,47 +75,44 @@ const COLUMNS: &[Column] = &[
     ("load busy %", |round| Some(round.load_busy * 100.0)),
 ];
 
-/// Medians with least and most over the rounds; then ratios to nginx and what was added to a direct run.
-pub(crate) fn table(scenario: &Scenario, rounds: &[Round]) -> String {
+/// Medians with least and most over the rounds; then ratios to nginx, what was added to a direct run, and ratios to
+/// the rounds of the yardstick, if there are any.
+pub(crate) fn table(scenario: &Scenario, rounds: &[Round], yardstick: &[Round]) -> String {
     let mut peers: Vec<&str> = Vec::new();
     for round in rounds {
         if !peers.contains(&round.peer.as_str()) {
             peers.push(&round.peer);
         }
     }
-    let of = |peer: &str| -> Vec<&Round> { rounds.iter().filter(|round| round.peer == peer).collect() };
+    let own = |peer: &str| of(peer, rounds);
     let mut text = format!("{}, per {} (median, least-most)\n", scenario.name, scenario.load.unit());
-    write!(text, "{:<16}", "").expect(GROWS);
-    for peer in &peers {
-        write!(text, "{peer:>28}").expect(GROWS);
-    }
-    for (name, read) in COLUMNS {
-        if rounds.iter().all(|round| read(round).is_none()) {
-            continue;
-        }
-        write!(text, "\n{name:<16}").expect(GROWS);
+    let mut row = |title: &str, cell: &dyn Fn(&str) -> String| {
+        write!(text, "{title:<24}").expect(GROWS);
         for peer in &peers {
-            let values = values(&of(peer), *read);
-            write!(text, "{:>28}", spread(&values)).expect(GROWS);
+            write!(text, "{:>28}", cell(peer)).expect(GROWS);
+        }
+        text.push('\n');
+    };
+    row("", &str::to_owned);
+    for (name, read) in COLUMNS {
+        if rounds.iter().any(|round| read(round).is_some()) {
+            row(name, &|peer| spread(&values(&own(peer), *read)));
         }
     }
     for (title, read, base, ratio) in COMPARED {
-        if peers.iter().all(|peer| peer == base || compared(&of(peer), &of(base), *read, *ratio).is_none()) {
-            continue;
-        }
-        write!(text, "\n{title:<16}").expect(GROWS);
-        for peer in &peers {
-            let value = compared(&of(peer), &of(base), *read, *ratio);
-            let cell = if peer == base { "-".to_owned() } else { number(value) };
-            write!(text, "{cell:>28}").expect(GROWS);
+        let value = |peer: &str| compared(&own(peer), &own(base), *read, *ratio).filter(|_| peer != *base);
+        if peers.iter().any(|peer| value(peer).is_some()) {
+            row(title, &|peer| number(value(peer)));
         }
     }
-    write!(text, "\n{:<16}", "not clean").expect(GROWS);
-    for peer in &peers {
-        let bad = |round: &&Round| round.outcome.unclean();
-        write!(text, "{:>28}", of(peer).iter().map(bad).sum::<u64>()).expect(GROWS);
+    if let Some(name) = scenario.yardstick {
+        let (title, read) = compared_by(&scenario.load);
+        let ratios = |peer: &str| within_rounds(&own(peer), &of(peer, yardstick), read, true);
+        if peers.iter().any(|peer| !ratios(peer).is_empty()) {
+            row(&format!("{title} / {name}"), &|peer| spread(&ratios(peer)));
+        }
     }
-    text.push('\n');
+    row("not clean", &|peer| own(peer).iter().map(|round| round.outcome.unclean()).sum::<u64>().to_string());
     text
 }
 
@@ -131,20 +128,37 @@ const COMPARED: &[Compared] = &[
     ("first - direct", |round| round.outcome.first_p50_us, "direct", false),
 ];
 
-/// The median over rounds of the value against that of `base` in the same round: both saw the same machine.
+/// What a load is compared with its yardstick by: first events where they are probed for, late events elsewhere.
+fn compared_by(load: &Load) -> Column {
+    if load.probe.is_some() {
+        ("first p50", |round| round.outcome.first_p50_us)
+    } else {
+        ("p99", |round| round.outcome.p99_us)
+    }
+}
+
+fn of<'a>(peer: &str, rounds: &'a [Round]) -> Vec<&'a Round> {
+    rounds.iter().filter(|round| round.peer == peer).collect()
+}
+
+/// The median of [`within_rounds`].
 pub(crate) fn compared(
     rounds: &[&Round],
     base: &[&Round],
     read: fn(&Round) -> Option<f64>,
     ratio: bool,
 ) -> Option<f64> {
+    median(&mut within_rounds(rounds, base, read, ratio))
+}
+
+/// In each round the value against that of `base` in the same round: both saw the same machine.
+fn within_rounds(rounds: &[&Round], base: &[&Round], read: fn(&Round) -> Option<f64>, ratio: bool) -> Vec<f64> {
     let pair = |round: &&Round| {
         let base = base.iter().find(|base| base.number == round.number)?;
         let (value, base) = (read(round)?, read(base)?);
         Some(if ratio { value / base } else { value - base })
     };
-    let mut values: Vec<f64> = rounds.iter().filter_map(pair).collect();
-    median(&mut values)
+    rounds.iter().filter_map(pair).collect()
 }
 
 fn values(rounds: &[&Round], read: fn(&Round) -> Option<f64>) -> Vec<f64> {

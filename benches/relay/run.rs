@@ -1,4 +1,4 @@
-//! Rounds: every peer under every load, in turns, one at a time.
+//! Rounds: in each of them every load, and under it every peer, in turns, one at a time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -73,6 +73,14 @@ pub(crate) struct Round {
     pub(crate) calls: BTreeMap<String, f64>,
 }
 
+/// One load, and all its rounds.
+struct Series {
+    scenario: Scenario,
+    /// Those that can serve it and have not failed.
+    peers: Vec<Peer>,
+    rounds: Vec<Round>,
+}
+
 /// Measures what is wished for and prints it.
 pub(crate) fn run(wish: &Wish) -> Result<()> {
     let scenarios = choose(&wish.scenario).map_err(|why| anyhow!(why))?;
@@ -92,63 +100,96 @@ pub(crate) fn run(wish: &Wish) -> Result<()> {
     if wish.syscalls {
         writeln!(out, "system calls: {}", tracer.map_or("neither perf nor strace works here", Tracer::name))?;
     }
-    let mut all = Vec::new();
-    for scenario in &scenarios {
-        let able: Vec<Peer> = peers.iter().copied().filter(|peer| peer.can(&scenario.load)).collect();
-        for peer in peers.iter().filter(|peer| !able.contains(peer)) {
+    let (mut all, mut soaks) = (Vec::new(), Vec::new());
+    for scenario in scenarios {
+        let (able, unable): (Vec<Peer>, Vec<Peer>) =
+            peers.iter().copied().partition(|peer| peer.can(&scenario.load));
+        for peer in unable {
             writeln!(out, "{}: not for {}, left out", scenario.name, peer.name())?;
         }
-        if scenario.load.total.is_some() {
-            soak::run(wish, scenario, &able)?;
-            continue;
+        let place = if scenario.load.total.is_some() { &mut soaks } else { &mut all };
+        place.push(Series { scenario, peers: able, rounds: Vec::new() });
+    }
+    measure_all(wish, &mut all, tracer)?;
+    for series in &all {
+        let yardstick = all.iter().find(|other| series.scenario.yardstick == Some(&other.scenario.name));
+        let beside = yardstick.map_or(&[][..], |yardstick| &yardstick.rounds);
+        writeln!(out, "\n{}", report::table(&series.scenario, &series.rounds, beside))?;
+    }
+    // Last, because one that fails ends the run.
+    soaks.iter().try_for_each(|series| soak::run(wish, &series.scenario, &series.peers))
+}
+
+/// All rounds of all loads.
+fn measure_all(wish: &Wish, all: &mut [Series], tracer: Option<Tracer>) -> Result<()> {
+    // Rounds are outermost: the machine changes its speed, and loads that are compared shall see the same one.
+    for number in 1..=wish.rounds {
+        for at in 0..all.len() {
+            all[at].measure(wish, number)?;
+            save(wish, all)?;
         }
-        let rounds = rounds(wish, scenario, &able, tracer)?;
-        writeln!(out, "\n{}", report::table(scenario, &rounds))?;
-        all.extend(rounds);
-        // After each load, so that an interruption costs one load and not a night.
-        if let Some(path) = &wish.json {
-            fs::write(path, serde_json::to_vec_pretty(&all)?).context("write the JSON file")?;
+    }
+    // Apart, because counting costs the gateway time.
+    if let Some(tracer) = tracer {
+        for at in 0..all.len() {
+            all[at].count_calls(wish, tracer)?;
+            save(wish, all)?;
         }
     }
     Ok(())
 }
 
-/// All rounds of one load.
-fn rounds(wish: &Wish, scenario: &Scenario, peers: &[Peer], tracer: Option<Tracer>) -> Result<Vec<Round>> {
-    let (mut rounds, mut left, mut out) = (Vec::new(), peers.to_vec(), io::stdout());
-    for number in 1..=wish.rounds {
-        let mut turns = left.clone();
+/// Writes the JSON file; after each load, so that an interruption costs one load and not a night.
+fn save(wish: &Wish, all: &[Series]) -> Result<()> {
+    let Some(path) = &wish.json else {
+        return Ok(());
+    };
+    let rounds: Vec<&Round> = all.iter().flat_map(|series| &series.rounds).collect();
+    fs::write(path, serde_json::to_vec_pretty(&rounds)?).context("write the JSON file")
+}
+
+impl Series {
+    /// One round: every peer once.
+    fn measure(&mut self, wish: &Wish, number: u32) -> Result<()> {
+        let (mut turns, mut out) = (self.peers.clone(), io::stdout());
         // What one peer leaves behind in the kernel is found by the next: so each has others before it in turn.
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             turns.reverse();
         }
         for peer in turns {
-            match measure(wish, scenario, peer, number, None) {
+            match measure(wish, &self.scenario, peer, number, None) {
                 Ok(round) => {
                     writeln!(out, "{}", report::line(&round))?;
-                    rounds.push(round);
+                    self.rounds.push(round);
                 }
                 // A peer that cannot serve one load may still serve the next; it is told and not repeated.
                 Err(error) => {
-                    writeln!(out, "{} {} {number}: FAILED: {error:#}", scenario.name, peer.name())?;
-                    left.retain(|other| *other != peer);
+                    writeln!(out, "{} {} {number}: FAILED: {error:#}", self.scenario.name, peer.name())?;
+                    self.peers.retain(|other| *other != peer);
                 }
             }
         }
+        Ok(())
     }
-    // Apart, because counting costs the gateway time.
-    for peer in left.into_iter().filter(|peer| tracer.is_some() && *peer != Peer::Direct) {
-        match measure(wish, scenario, peer, 0, tracer) {
-            Ok(counted) => {
-                writeln!(out, "{}", report::calls_line(&counted))?;
-                rounds.iter_mut().filter(|round| round.peer == counted.peer).for_each(|round| {
-                    round.calls.clone_from(&counted.calls);
-                });
+
+    /// One more round, for the system calls of every peer.
+    fn count_calls(&mut self, wish: &Wish, tracer: Tracer) -> Result<()> {
+        let mut out = io::stdout();
+        for peer in self.peers.iter().filter(|peer| **peer != Peer::Direct) {
+            match measure(wish, &self.scenario, *peer, 0, Some(tracer)) {
+                Ok(counted) => {
+                    writeln!(out, "{}", report::calls_line(&counted))?;
+                    self.rounds.iter_mut().filter(|round| round.peer == counted.peer).for_each(|round| {
+                        round.calls.clone_from(&counted.calls);
+                    });
+                }
+                Err(error) => {
+                    writeln!(out, "{} {}: calls not counted: {error:#}", self.scenario.name, peer.name())?;
+                }
             }
-            Err(error) => writeln!(out, "{} {}: calls not counted: {error:#}", scenario.name, peer.name())?,
         }
+        Ok(())
     }
-    Ok(rounds)
 }
 
 /// A mock and a gateway that run, and the folder with their files.

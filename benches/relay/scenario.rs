@@ -13,6 +13,8 @@ pub(crate) struct Scenario {
     pub(crate) name: String,
     /// What it is.
     pub(crate) load: Load,
+    /// The name of the load that it is to be compared with.
+    pub(crate) yardstick: Option<&'static str>,
 }
 
 /// What client and mock do.
@@ -164,6 +166,15 @@ const ALL: &[(&str, Load, &str)] = &[
     ),
 ];
 
+/// Loads, and the one that each is compared with: it has everything of the load but what shall be seen.
+const YARDSTICKS: &[(&str, &str)] = &[
+    ("slow-4", "slow-0"),
+    ("busy-1000", "busy-0"),
+    ("busy-8000", "busy-0"),
+    ("busy-8000x2", "busy-0"),
+    ("busy-first", "busy-first-0"),
+];
+
 /// Names that stand for several, and names with numbers in them.
 const FAMILIES: &[(&str, &str)] = &[
     ("paced-NxR", "N streams x R events/s"),
@@ -196,7 +207,8 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<Scenario>, String> {
 fn named(name: &str) -> Option<Scenario> {
     let known = ALL.iter().find(|(known, ..)| *known == name).map(|(_, load, _)| *load);
     let load = known.or_else(|| paced_family(name)).or_else(|| first_family(name))?;
-    Some(Scenario { name: name.to_owned(), load })
+    let yardstick = YARDSTICKS.iter().find(|(compared, _)| *compared == name).map(|(_, yardstick)| *yardstick);
+    Some(Scenario { name: name.to_owned(), load, yardstick })
 }
 
 fn paced_family(name: &str) -> Option<Load> {
