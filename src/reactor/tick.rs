@@ -8,7 +8,7 @@
 //!
 //! The load counts work alone, not rests. A rest makes work cheaper and so lowers the load, which makes the next
 //! rest shorter: the feedback is negative, its one state is the smoothed load, and the delay of a rest is a
-//! thirtieth of the smoothing. Such a loop settles without a hysteresis; the tests let it.
+//! fiftieth of the smoothing. Such a loop settles without a hysteresis; the tests let it.
 
 use std::time::Duration;
 
@@ -27,10 +27,8 @@ const LOAD_LEAST_OF_RING: f64 = 0.25;
 /// By how much more load rests are longest. Early enough that their savings come before the core is full.
 const LOAD_RISE: f64 = 0.2;
 /// The longest rest from the beginning of a turn: the most that a chunk is late by under `auto`. A turn that works for
-/// longer has served a dozen chunks, which share what beginning it costs; `benches/relay` compares it with the tick off.
-const REST_MOST: Duration = Duration::from_micros(200);
-/// The same over io_uring, where a turn has two calls of its own to share, and chunks none.
-const REST_MOST_OF_RING: Duration = Duration::from_micros(300);
+/// longer has served two dozen chunks, which share what beginning it costs; `benches/relay` compares it with the tick off.
+const REST_MOST: Duration = Duration::from_micros(300);
 /// No rest is shorter: falling asleep and waking up cost some of it, and nearly nothing would gather.
 const REST_LEAST: Duration = Duration::from_micros(50);
 /// A turn with less work than this has served nobody: a wake-up for nothing, a wheel of timers that moved.
@@ -40,8 +38,6 @@ const WORK_LEAST: Duration = Duration::from_micros(5);
 #[derive(Debug)]
 pub(super) struct Tick {
     setting: config::Tick,
-    /// The longest rest under `auto`.
-    most: Duration,
     /// The load at which they begin.
     load_least: f64,
     /// Share of its time that the worker worked, smoothed, from 0 to 1.
@@ -51,12 +47,12 @@ pub(super) struct Tick {
 impl Tick {
     /// As configured, at rest.
     pub(super) fn new(setting: config::Tick) -> Self {
-        Self { setting, most: REST_MOST, load_least: LOAD_LEAST, load: 0.0 }
+        Self { setting, load_least: LOAD_LEAST, load: 0.0 }
     }
 
     /// The same over io_uring.
     pub(super) fn of_ring(setting: config::Tick) -> Self {
-        Self { most: REST_MOST_OF_RING, load_least: LOAD_LEAST_OF_RING, ..Self::new(setting) }
+        Self { load_least: LOAD_LEAST_OF_RING, ..Self::new(setting) }
     }
 
     /// Whether there is ever a rest; otherwise nobody needs to measure anything.
@@ -71,7 +67,7 @@ impl Tick {
             return Duration::ZERO;
         }
         let apart = match self.setting {
-            config::Tick::Auto => self.most.mul_f64(self.eagerness()),
+            config::Tick::Auto => REST_MOST.mul_f64(self.eagerness()),
             config::Tick::Off => Duration::ZERO,
             config::Tick::Fixed(apart) => apart,
         };
@@ -204,14 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_ring_rests_for_longer() {
+    fn a_ring_rests_from_less_load_on() {
         let (mut socket, mut ring) = (Tick::new(config::Tick::Auto), Tick::of_ring(config::Tick::Auto));
-        let mut rest = Duration::ZERO;
-        for _ in 0..1000 {
-            rest = ring.rest_after(us(50), us(100));
-            assert!(rest >= socket.rest_after(us(50), us(100)));
+        for _ in 0..1_000 {
+            assert_eq!(socket.rest_after(us(66), us(34)), Duration::ZERO);
+            ring.rest_after(us(66), us(34));
         }
-        assert!(rest + us(100) > REST_MOST && rest <= REST_MOST_OF_RING, "{rest:?}");
+        let rest = ring.rest_after(us(66), us(34));
+        assert!(rest >= REST_LEAST && rest < REST_MOST - us(34), "{rest:?} at {}", ring.load);
+        for _ in 0..1_000 {
+            ring.rest_after(us(30), us(100));
+        }
+        assert_eq!(ring.rest_after(us(30), us(100)), REST_MOST - us(100), "{ring:?}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What a worker does between two turns of its event loop.
 //!
 //! tokio calls `park` when no task is ready, right before it asks the kernel what has happened, and `unpark`
-//! when the kernel has said so. What becomes ready between the two waits, for at most one rest: 200 us under
-//! `tick = "auto"` (300 us over io_uring), the duration that is written otherwise. After the rest the driver makes its
-//! turn, within `park`; the one over epoll also waits there for its sockets, for up to 1 ms (`epoll`).
+//! when the kernel has said so. What becomes ready between the two waits, for at most one rest: 300 us under
+//! `tick = "auto"`, the duration that is written otherwise. After the rest the driver makes its turn, within `park`; the
+//! one over epoll also waits there for its sockets, for up to 1 ms (`epoll`).
 //!
 //! Where somebody waits for the very bytes, a rest ends at once (`lookout`): for a connection to accept, a
 //! request, a client that leaves, an upstream connection that stands, the answer's head and its first bytes, and
