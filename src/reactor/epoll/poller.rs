@@ -34,6 +34,10 @@ pub(super) const EVENTS_PER_TURN: usize = 512;
 /// Waits in a row that woke somebody, from which on the worker is taken to be busy.
 const MUTED_FROM: u8 = 8;
 
+/// How often the thread goes to sleep in tokio's instance at once, after a wait in its own that was in vain. Where events are
+/// a millisecond apart, every third such wait would be, and each costs a timer and a wake-up for nothing.
+const SLEEPS_AFTER_VAIN: u8 = 8;
+
 /// Room for bytes on their way to a reader whose buffer is not initialised: copying those that came costs less than
 /// zeroing all that might.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -52,6 +56,8 @@ pub(in crate::reactor) struct Poller {
     is_muted: Cell<bool>,
     /// Waits in a row that woke somebody; not counted beyond [`MUTED_FROM`].
     streak: Cell<u8>,
+    /// Those of [`SLEEPS_AFTER_VAIN`] that are left.
+    sleeps: Cell<u8>,
     runtime: runtime::Id,
     /// Whether the pump is still there: it ends with its runtime.
     pump: Weak<()>,
@@ -118,6 +124,7 @@ impl Poller {
             outer,
             is_muted: Cell::new(false),
             streak: Cell::new(0),
+            sleeps: Cell::new(0),
             runtime,
             is_driven: Cell::new(false),
             is_asleep: Cell::new(false),
@@ -240,6 +247,11 @@ impl Poller {
     /// No task is ready.
     pub(super) fn park(&self) {
         self.is_driven.set(true);
+        if self.sleeps.get() > 0 && !self.is_muted() {
+            self.sleeps.set(self.sleeps.get() - 1);
+            self.is_asleep.set(true);
+            return;
+        }
         self.is_asleep.set(false);
         let mut found = self.turn(PATIENCE);
         if found.events > 0 && found.wakes == 0 {
@@ -251,6 +263,7 @@ impl Poller {
         self.is_asleep.set(sleeps);
         if sleeps {
             self.streak.set(0);
+            self.sleeps.set(SLEEPS_AFTER_VAIN);
             self.mute(false);
         } else if self.streak.get() < MUTED_FROM {
             self.streak.set(self.streak.get() + 1);
