@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Response;
 use tower::{Layer, Service};
 
 use super::call::{Admitted, Call};
@@ -15,8 +14,7 @@ use crate::accounting::keys::KeyRing;
 use crate::accounting::limits::Limits;
 use crate::config::{self, Config};
 use crate::error::{Error, Kind};
-use crate::middleware::Mapped;
-use crate::stream::Body;
+use crate::middleware::{BoxedResponse, Passed};
 use crate::telemetry::{LimitKind, Recorder};
 use crate::units::KeyId;
 
@@ -44,15 +42,13 @@ impl<S> Layer<S> for AdmitLayer {
     }
 }
 
-type Outcome = Result<Response<Body>, Error>;
-
 impl<S> Service<Rc<Call>> for Admit<S>
 where
-    S: Service<Admitted, Response = Response<Body>, Error = Error>,
+    S: Service<Admitted, Response = BoxedResponse, Error = Error>,
 {
-    type Response = Response<Body>;
+    type Response = BoxedResponse;
     type Error = Error;
-    type Future = Mapped<S::Future, fn(Outcome) -> Outcome, Outcome>;
+    type Future = Passed<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -60,8 +56,8 @@ where
 
     fn call(&mut self, call: Rc<Call>) -> Self::Future {
         match self.layer.admit(call) {
-            Ok(admitted) => Mapped::new(self.inner.call(admitted), |outcome| outcome),
-            Err(error) => Mapped::ready(Err(error)),
+            Ok(admitted) => Passed::new(self.inner.call(admitted)),
+            Err(error) => Passed::ready(Err(error)),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Uri, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
@@ -24,9 +24,8 @@ use crate::api::{form, gemini, request, websocket};
 use crate::config::{Config, Priority};
 use crate::error::{Error, Kind};
 use crate::middleware::auth::{Authorized, Principal};
-use crate::middleware::{Payload, body_cap};
+use crate::middleware::{BoxedResponse, Payload, body_cap};
 use crate::routing::gate::Class;
-use crate::stream::Body;
 use crate::telemetry::{Recorder, Stage};
 
 /// See the module.
@@ -53,11 +52,11 @@ impl<S> Layer<S> for DecodeLayer {
 
 impl<S> Service<Authorized> for Decode<S>
 where
-    S: Service<Rc<Call>, Response = Response<Body>, Error = Error> + Clone + 'static,
+    S: Service<Rc<Call>, Response = BoxedResponse, Error = Error> + Clone + 'static,
 {
-    type Response = Response<Body>;
+    type Response = BoxedResponse;
     type Error = Error;
-    type Future = LocalBoxFuture<Result<Response<Body>, Error>>;
+    type Future = LocalBoxFuture<Result<BoxedResponse, Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -101,8 +100,9 @@ async fn decode(layer: &DecodeLayer, authorized: Authorized) -> Result<Rc<Call>,
     layer.recorder.overhead(Stage::Body, decoded_at.saturating_duration_since(began));
 
     let content = content(matched.endpoint, &parts.headers, body)?;
-    let class = class(&layer.config, principal, &parts.headers)?;
-    let upstream = parts.headers.get(&headers::CHOSEN_UPSTREAM).cloned();
+    let of_gateway = headers::of_gateway(&parts.headers);
+    let class = class(&layer.config, principal, of_gateway.and_then(|headers| headers.get(&headers::PRIORITY)))?;
+    let upstream = of_gateway.and_then(|headers| headers.get(&headers::CHOSEN_UPSTREAM)).cloned();
     let mut call = Call {
         endpoint: matched.endpoint,
         item,
@@ -168,10 +168,10 @@ fn realtime_model(parts: &Parts, principal: Principal) -> Result<Option<Rc<str>>
     Ok(Some(Rc::from(&*model)))
 }
 
-/// Who goes first: what the key says, unless the request puts itself behind that.
-fn class(config: &Config, principal: Principal, headers: &HeaderMap) -> Result<Class, Error> {
+/// Who goes first: what the key says, unless the request `says` that it goes behind.
+fn class(config: &Config, principal: Principal, says: Option<&HeaderValue>) -> Result<Class, Error> {
     let key = principal.key().map_or(Priority::Interactive, |key| config.keys[key.index()].priority);
-    match headers.get(&headers::PRIORITY).map(HeaderValue::as_bytes) {
+    match says.map(HeaderValue::as_bytes) {
         None => Ok(match key {
             Priority::Interactive => Class::Interactive,
             Priority::Batch => Class::Batch,

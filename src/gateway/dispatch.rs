@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Response;
 use tokio::time::sleep_until;
 use tower::Service;
 
@@ -20,17 +19,17 @@ use super::respond::{self, Held};
 use super::worker::Worker;
 use crate::api::endpoint::Endpoint;
 use crate::error::{Error, Kind};
+use crate::middleware::BoxedResponse;
 use crate::signal::{Phase, Watch};
-use crate::stream::Body;
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Dispatch(pub(super) Rc<Worker>);
 
 impl Service<Admitted> for Dispatch {
-    type Response = Response<Body>;
+    type Response = BoxedResponse;
     type Error = Error;
-    type Future = LocalBoxFuture<Result<Response<Body>, Error>>;
+    type Future = LocalBoxFuture<Result<BoxedResponse, Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -41,14 +40,14 @@ impl Service<Admitted> for Dispatch {
     }
 }
 
-async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Body>, Error> {
+async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<BoxedResponse, Error> {
     let Admitted { call, permit } = admitted;
     if let Some(answer) = models::answer(&worker, &call) {
-        return answer;
+        return answer.map(Box::new);
     }
     let plan = Plan::new(&worker, &call)?;
     if let Some(answer) = count::estimate(&worker, &call, &plan) {
-        return answer;
+        return answer.map(Box::new);
     }
     let first = Rc::clone(plan.first());
     let (clocks, on_cancel) = (&first.config().clocks, first.config().on_cancel);
@@ -57,7 +56,9 @@ async fn dispatch(worker: Rc<Worker>, admitted: Admitted) -> Result<Response<Bod
         clocks.early_head_after.filter(|_| call.streams()).map(|after| call.record.exchange.began() + after);
     let phase = worker.phase.watch();
     if call.endpoint == Endpoint::Realtime {
-        return recalled(phase, Box::pin(realtime::open(Rc::clone(&worker), call, plan, held))).await;
+        return recalled(phase, Box::pin(realtime::open(Rc::clone(&worker), call, plan, held)))
+            .await
+            .map(Box::new);
     }
     // Boxed where it is made: it is large, and each move of it would be a copy.
     let attempts = recalled(phase, Box::pin(Attempts::new(&worker, Rc::clone(&call), plan).run()));

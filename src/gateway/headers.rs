@@ -24,6 +24,12 @@ pub(super) const CHOSEN_UPSTREAM: HeaderName = HeaderName::from_static("x-millst
 /// The client's word on who goes first, where its key leaves it one.
 pub(super) const PRIORITY: HeaderName = HeaderName::from_static("x-millstream-priority");
 
+/// The headers of a request that says something to the gateway itself; hardly any does, and one look at the names is less
+/// than a search for each.
+pub(super) fn of_gateway(headers: &HeaderMap) -> Option<&HeaderMap> {
+    headers.keys().any(|name| name.as_str().starts_with("x-millstream-")).then_some(headers)
+}
+
 /// Of one connection only (RFC 9110 7.6.1), whatever `connection` says.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
@@ -82,7 +88,6 @@ fn is_not_for_client(name: &str) -> bool {
 
 /// The headers of a request on its way up. A stream is asked for uncompressed, so that it can be read.
 pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
-    remove_named_by_connection(&mut headers);
     let is_removed = |name: &str| is_hop_by_hop(name) || is_not_for_upstream(name);
     // To a CGI-like server `_` and `-` in a name are the same.
     remove_where(&mut headers, |name| {
@@ -96,11 +101,12 @@ pub(super) fn upstream(mut headers: HeaderMap, streams: bool) -> HeaderMap {
 
 /// The headers of an answer on its way down. `events`: an event stream that may get comments.
 pub(super) fn downstream(headers: &mut HeaderMap, events: bool) {
-    remove_named_by_connection(headers);
     remove_where(headers, |name| is_hop_by_hop(name) || is_not_for_client(name));
-    let ids = [request_id::HEADER, request_id::ANTHROPIC].map(|name| headers.remove(name));
-    if let Some(id) = ids.into_iter().flatten().next() {
-        headers.insert(UPSTREAM_REQUEST_ID, id);
+    if headers.keys().any(|name| matches!(name.as_str(), "x-request-id" | "request-id")) {
+        let ids = [request_id::HEADER, request_id::ANTHROPIC].map(|name| headers.remove(name));
+        if let Some(id) = ids.into_iter().flatten().next() {
+            headers.insert(UPSTREAM_REQUEST_ID, id);
+        }
     }
     if events {
         headers.remove(CONTENT_LENGTH);
@@ -180,26 +186,18 @@ fn not_buffered(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
 }
 
-/// Goes through the few headers that there are: looking each of two dozen names up costs more.
+/// Goes through the few headers that there are: looking each of two dozen names up costs more. What `connection` names
+/// goes with it.
 fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
-    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name.as_str())).cloned().collect();
+    let mut unwanted: Vec<HeaderName> =
+        headers.keys().filter(|name| is_unwanted(name.as_str())).cloned().collect();
+    if unwanted.contains(&CONNECTION) {
+        let named =
+            headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+        unwanted.extend(named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
+    }
     for name in unwanted {
         headers.remove(name);
-    }
-}
-
-/// Removes what `connection` names beside the headers that are always of one hop.
-fn remove_named_by_connection(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
     }
 }
 

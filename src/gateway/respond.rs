@@ -16,6 +16,7 @@ use super::{drain, headers};
 use crate::accounting::permit::Permit;
 use crate::config::OnCancel;
 use crate::error::Error;
+use crate::middleware::BoxedResponse;
 use crate::routing::budget::Live;
 use crate::stream::relay::Pending;
 use crate::stream::{Body, Clocks, PhaseGuard, Relay, Settings};
@@ -84,7 +85,7 @@ fn base(worker: &Worker, call: &Call, leg: &Leg, phase: PhaseGuard) -> Settings 
 }
 
 /// The response of an upstream that has answered.
-pub(super) fn answered(worker: &Rc<Worker>, answered: Answered, held: Held) -> Response<Body> {
+pub(super) fn answered(worker: &Rc<Worker>, answered: Answered, held: Held) -> BoxedResponse {
     let Answered { mut head, mut relay, trial, continuation, .. } = answered;
     headers::downstream(&mut head.headers, relay.is_stream());
     let trial = Rc::new(RefCell::new(Some(trial)));
@@ -92,7 +93,7 @@ pub(super) fn answered(worker: &Rc<Worker>, answered: Answered, held: Held) -> R
         relay.continue_by(continuation.successors(&trial));
     }
     let body = body(worker, relay, trial, held);
-    let mut response = Response::new(body);
+    let mut response = Box::new(Response::new(body));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     response
@@ -106,7 +107,7 @@ pub(super) fn early<F>(
     attempts: F,
     settings: Settings,
     held: Held,
-) -> Response<Body>
+) -> BoxedResponse
 where
     F: Future<Output = Result<Box<Answered>, Error>> + 'static,
 {
@@ -121,7 +122,8 @@ where
         }
         Ok(relay)
     });
-    let mut response = Response::new(body(worker, Box::new(Relay::awaiting(pending, settings)), trial, held));
+    let relay = Box::new(Relay::awaiting(pending, settings));
+    let mut response = Box::new(Response::new(body(worker, relay, trial, held)));
     *response.status_mut() = StatusCode::OK;
     *response.headers_mut() = head;
     response

@@ -7,11 +7,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Response;
 use tower::{Layer, Service};
 
-use super::record::{Record, RecordedRequest};
-use crate::stream::{Body, End};
+use super::record::{BoxedResponse, Record, RecordedRequest};
+use crate::stream::End;
 
 /// Sees exchanges at their end.
 pub trait Witness: Clone + 'static {
@@ -45,10 +44,10 @@ impl<S, W: Clone> Layer<S> for AtEndLayer<W> {
 
 impl<S, W> Service<RecordedRequest> for AtEnd<S, W>
 where
-    S: Service<RecordedRequest, Response = Response<Body>>,
+    S: Service<RecordedRequest, Response = BoxedResponse>,
     W: Witness,
 {
-    type Response = Response<Body>;
+    type Response = BoxedResponse;
     type Error = S::Error;
     type Future = Attaching<S::Future, W>;
 
@@ -75,19 +74,20 @@ pin_project_lite::pin_project! {
 
 impl<F, W, E> Future for Attaching<F, W>
 where
-    F: Future<Output = Result<Response<Body>, E>>,
+    F: Future<Output = Result<BoxedResponse, E>>,
     W: Witness,
 {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.future.poll(cx).map_ok(|mut response| {
-            if let Some((witness, record)) = this.attached.take() {
-                let status = response.status().as_u16();
-                response.body_mut().attach(move |end| witness.tell(&record, status, end));
-            }
-            response
-        })
+        let mut polled = this.future.poll(cx);
+        if let Poll::Ready(Ok(response)) = &mut polled
+            && let Some((witness, record)) = this.attached.take()
+        {
+            let status = response.status().as_u16();
+            response.body_mut().attach(move |end| witness.tell(&record, status, end));
+        }
+        polled
     }
 }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, Response, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use tower::{Layer, Service};
 
-use super::Mapped;
-use super::record::RecordedRequest;
+use super::Passed;
+use super::record::{BoxedResponse, RecordedRequest};
 use crate::accounting::keys::KeyRing;
 use crate::api::dialect::Dialect;
 use crate::api::gemini::{self, Cleaned};
 use crate::api::websocket;
 use crate::error::{Error, Kind};
-use crate::stream::Body;
 use crate::units::KeyId;
 
 /// Where else SDKs put a key: Anthropic's, Azure's and Gemini's ways.
@@ -80,15 +79,13 @@ impl<S> Layer<S> for AuthLayer {
     }
 }
 
-type Outcome = Result<Response<Body>, Error>;
-
 impl<S> Service<RecordedRequest> for Auth<S>
 where
-    S: Service<Authorized, Response = Response<Body>, Error = Error>,
+    S: Service<Authorized, Response = BoxedResponse, Error = Error>,
 {
-    type Response = Response<Body>;
+    type Response = BoxedResponse;
     type Error = Error;
-    type Future = Mapped<S::Future, fn(Outcome) -> Outcome, Outcome>;
+    type Future = Passed<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -104,9 +101,9 @@ where
         match authenticate(&self.keys, presented, dialect) {
             Ok(principal) => {
                 request.body().record.key.set(principal.key);
-                Mapped::new(self.inner.call(Authorized { request, principal }), |outcome| outcome)
+                Passed::new(self.inner.call(Authorized { request, principal }))
             }
-            Err(error) => Mapped::ready(Err(error)),
+            Err(error) => Passed::ready(Err(error)),
         }
     }
 }

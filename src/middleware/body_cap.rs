@@ -4,13 +4,12 @@
 use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, Version};
+use http::{HeaderMap, Version};
 use tower::{Layer, Service};
 
-use super::Mapped;
-use super::record::RecordedRequest;
+use super::Passed;
+use super::record::{BoxedResponse, RecordedRequest};
 use crate::error::{Error, Kind};
-use crate::stream::Body;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -40,15 +39,13 @@ impl<S> Layer<S> for BodyCapLayer {
     }
 }
 
-type Outcome = Result<Response<Body>, Error>;
-
 impl<S> Service<RecordedRequest> for BodyCap<S>
 where
-    S: Service<RecordedRequest, Response = Response<Body>, Error = Error>,
+    S: Service<RecordedRequest, Response = BoxedResponse, Error = Error>,
 {
-    type Response = Response<Body>;
+    type Response = BoxedResponse;
     type Error = Error;
-    type Future = Mapped<S::Future, fn(Outcome) -> Outcome, Outcome>;
+    type Future = Passed<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx)
@@ -57,8 +54,8 @@ where
     fn call(&mut self, request: RecordedRequest) -> Self::Future {
         let ambiguous = request.body().record.exchange.has_ambiguous_framing();
         match check(request.version(), request.headers(), ambiguous, self.bytes_max) {
-            Ok(()) => Mapped::new(self.inner.call(request), |outcome| outcome),
-            Err(error) => Mapped::ready(Err(error)),
+            Ok(()) => Passed::new(self.inner.call(request)),
+            Err(error) => Passed::ready(Err(error)),
         }
     }
 }

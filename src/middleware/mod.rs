@@ -15,5 +15,5 @@ pub mod request_id;
 pub mod rescue;
 pub mod shed;
 
-pub use map::Mapped;
-pub use record::{Payload, Record};
+pub use map::{Mapped, Passed};
+pub use record::{BoxedResponse, Payload, Record};

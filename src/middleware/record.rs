@@ -6,16 +6,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower::{Layer, Service};
 
-use super::request_id;
+use super::{Mapped, request_id};
 use crate::accounting::headers::RateHeaders;
 use crate::api::dialect::Dialect;
 use crate::api::endpoint::Endpoint;
 use crate::server::{Exchange, Inbound};
-use crate::stream::Departure;
+use crate::stream::{Body, Departure};
 use crate::telemetry::EndReason;
 use crate::units::{KeyId, RouteId, UpstreamId};
 
@@ -65,6 +65,9 @@ pub struct Payload {
 /// A request with its record, on the heap: half a dozen layers hand it on, and each move of it would be a copy.
 pub type RecordedRequest = Box<Request<Payload>>;
 
+/// A response, on the heap for the same reason.
+pub type BoxedResponse = Box<Response<Body>>;
+
 /// Why the client's connection dropped a body.
 #[derive(Debug)]
 pub struct ByExchange(pub Rc<Exchange>);
@@ -111,16 +114,22 @@ impl<S> Layer<S> for RecordLayer {
     }
 }
 
-impl<S: Service<RecordedRequest>> Service<Request<Inbound>> for RecordService<S> {
-    type Response = S::Response;
+/// The response as those above the record know it.
+type Unboxed<E> = Result<Response<Body>, E>;
+
+impl<S> Service<Request<Inbound>> for RecordService<S>
+where
+    S: Service<RecordedRequest, Response = BoxedResponse>,
+{
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Mapped<S::Future, fn(Result<BoxedResponse, S::Error>) -> Unboxed<S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Inbound>) -> S::Future {
+    fn call(&mut self, request: Request<Inbound>) -> Self::Future {
         let (mut parts, inbound) = request.into_parts();
         let record = Rc::new(Record {
             exchange: Rc::clone(inbound.exchange()),
@@ -138,6 +147,7 @@ impl<S: Service<RecordedRequest>> Service<Request<Inbound>> for RecordService<S>
             allow: Cell::default(),
             rate: Cell::default(),
         });
-        self.0.call(Box::new(Request::from_parts(parts, Payload { inbound, record })))
+        let request = Box::new(Request::from_parts(parts, Payload { inbound, record }));
+        Mapped::new(self.0.call(request), |answered| answered.map(|response| *response))
     }
 }

@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tower::{Layer, Service};
 
-use super::record::{ByExchange, Record, RecordedRequest};
+use super::record::{BoxedResponse, ByExchange, Record, RecordedRequest};
 use super::{Mapped, request_id};
 use crate::api::dialect::Dialect;
 use crate::api::error as told;
@@ -54,15 +54,15 @@ impl<S> Layer<S> for RescueLayer {
     }
 }
 
-type Finish = Box<dyn FnOnce(Result<Response<Body>, Error>) -> Result<Response<Body>, Infallible>>;
+type Finish = Box<dyn FnOnce(Result<BoxedResponse, Error>) -> Result<BoxedResponse, Infallible>>;
 
 impl<S> Service<RecordedRequest> for Rescue<S>
 where
-    S: Service<RecordedRequest, Response = Response<Body>, Error = Error>,
+    S: Service<RecordedRequest, Response = BoxedResponse, Error = Error>,
 {
-    type Response = Response<Body>;
+    type Response = BoxedResponse;
     type Error = Infallible;
-    type Future = Mapped<S::Future, Finish, Result<Response<Body>, Infallible>>;
+    type Future = Mapped<S::Future, Finish>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Every layer below is ready always; an error there would belong to no request.
@@ -72,8 +72,8 @@ where
     fn call(&mut self, request: RecordedRequest) -> Self::Future {
         let record = Rc::clone(&request.body().record);
         let upstreams = Rc::clone(&self.upstreams);
-        let finish = move |result: Result<Response<Body>, Error>| {
-            let mut response = result.unwrap_or_else(|error| refuse(&error, &record));
+        let finish = move |result: Result<BoxedResponse, Error>| {
+            let mut response = result.unwrap_or_else(|error| Box::new(refuse(&error, &record)));
             if let Some(rate) = record.rate.take() {
                 rate.apply(response.headers_mut());
             }

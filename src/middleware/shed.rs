@@ -3,12 +3,11 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Response;
 use tower::{Layer, Service};
 
-use super::record::RecordedRequest;
+use super::Passed;
+use super::record::{BoxedResponse, RecordedRequest};
 use crate::error::{Error, Kind};
-use crate::stream::Body;
 use crate::telemetry::Recorder;
 
 /// When a shed client may try again: long enough that a retry finds another moment.
@@ -43,17 +42,11 @@ impl<S> Layer<S> for ShedLayer {
     }
 }
 
-type Passed<F> = super::Mapped<
-    F,
-    fn(Result<Response<Body>, Error>) -> Result<Response<Body>, Error>,
-    Result<Response<Body>, Error>,
->;
-
 impl<S> Service<RecordedRequest> for Shed<S>
 where
-    S: Service<RecordedRequest, Response = Response<Body>, Error = Error>,
+    S: Service<RecordedRequest, Response = BoxedResponse, Error = Error>,
 {
-    type Response = Response<Body>;
+    type Response = BoxedResponse;
     type Error = Error;
     type Future = Passed<S::Future>;
 
@@ -67,6 +60,6 @@ where
             let full = Error::new(Kind::Overloaded, "this worker is full").with_retry_after(RETRY_AFTER);
             return Passed::ready(Err(full));
         }
-        Passed::new(self.inner.call(request), |result| result)
+        Passed::new(self.inner.call(request))
     }
 }

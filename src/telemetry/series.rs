@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 #[expect(clippy::disallowed_types, reason = "taken when a worker first meets a series, and by a scrape")]
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +15,28 @@ use crate::units::{KeyId, RouteId, UpstreamId};
 pub(super) const SERIES_MAX: usize = 10_000;
 
 /// What tells one series from another; `None` is an empty label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeriesKey {
     pub(super) endpoint: Option<Endpoint>,
     pub(super) route: Option<RouteId>,
     pub(super) upstream: Option<UpstreamId>,
     pub(super) key: Option<KeyId>,
     pub(super) code: u16,
+}
+
+impl Hash for SeriesKey {
+    /// In one piece: field by field it would take the hasher five times as long, at the end of each request.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let place = |index: Option<usize>| index.map_or(0, |index| index as u128 + 1);
+        let places = [
+            place(self.endpoint.map(|endpoint| endpoint as usize)),
+            place(self.route.map(RouteId::index)),
+            place(self.upstream.map(UpstreamId::index)),
+            place(self.key.map(KeyId::index)),
+            self.code.into(),
+        ];
+        state.write_u128(places.into_iter().fold(0, |all, place| all << 24 | place));
+    }
 }
 
 /// A counter that one worker writes.

@@ -231,7 +231,7 @@ pub(super) async fn run(
             outcome.is_early = !response.headers().contains_key(ACT);
             outcome.upstream = record.upstream.get();
             world.note(|| format!("{number} head {} of {:?}", response.status(), record.upstream.get()));
-            let body = attached(response, &record, &worker, &outcome);
+            let body = attached(*response, &record, &worker, &outcome);
             read(&world, &wish, body, leaves, &mut outcome).await;
             world.note(|| format!("{number} ended {:?} {:?}", outcome.ends.borrow(), outcome.aborted));
         }
