@@ -38,8 +38,8 @@ pub(crate) struct Load {
     pub(crate) background: bool,
     /// Memory is read once more, some time after everything was closed.
     pub(crate) settles: bool,
-    /// How long the client waits after an answer before it asks again.
-    pub(crate) pause_ms: u64,
+    /// How long after its last request was due a stream's next one is: at once where the answer takes longer, or this is 0.
+    pub(crate) period_ms: u64,
     /// The client ends after so many streams; otherwise with the window.
     pub(crate) total: Option<u64>,
 }
@@ -90,7 +90,7 @@ const PLAIN: Load = Load {
     h2_upstream: false,
     background: false,
     settles: false,
-    pause_ms: 0,
+    period_ms: 0,
     total: None,
 };
 
@@ -124,8 +124,8 @@ const ALL: &[(&str, Load, &str)] = &[
     ("unary", Load { streams: 64, kind: Kind::Unary, ..PLAIN }, "64 connections, whole answers of 500 bytes"),
     (
         "unary-half",
-        Load { streams: 200, kind: Kind::Unary, pause_ms: 20, ..PLAIN },
-        "200 connections that ask 20 ms after their last answer: 10,000 whole answers/s, about half of what a core does",
+        Load { streams: 200, kind: Kind::Unary, period_ms: 20, ..PLAIN },
+        "200 connections that ask every 20 ms, one after another: 10,000 whole answers/s, about half of what a core does",
     ),
     ("churn-300", streams(300, 50.0, 40), "300 connections, a new stream every 40 events, 50 events/s"),
     ("churn-1000", streams(1000, 50.0, 40), "1,000 connections, a new stream every 40 events, 50 events/s"),

@@ -5,7 +5,7 @@ use memchr::memmem;
 use crate::framing::Item;
 use crate::outcome::Tally;
 use crate::scenario::Load;
-use crate::wire::{DONE, Event, Wish, unary_mark};
+use crate::wire::{DONE, Event, Wish, now, unary_mark};
 
 /// A place for one stream after another.
 pub(crate) struct Downstream {
@@ -15,6 +15,8 @@ pub(crate) struct Downstream {
     pub(crate) turn: u64,
     pub(crate) wish: Wish,
     pub(crate) sent_at: u64,
+    /// When its last request was to be sent.
+    pub(crate) due_at: u64,
     /// Number of the event that has to come next.
     pub(crate) sequence: u64,
     /// After how many events the client leaves.
@@ -39,6 +41,7 @@ impl Downstream {
             turn: 0,
             wish: load.wish(id, 0),
             sent_at: 0,
+            due_at: now(),
             sequence: 0,
             leaves_after: load.leaves_after(id, 0),
             timed: !load.probe.is_some() || id >= load.streams,

@@ -4,7 +4,8 @@ mod downstream;
 pub(crate) mod h2;
 mod line;
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{self, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
@@ -56,8 +57,8 @@ struct Client<'a> {
     asked: u64,
     /// When the next probe is sent.
     probe_at: Option<u64>,
-    /// Streams that ask again, and when; in the order of time.
-    pausing: VecDeque<(u64, usize, usize)>,
+    /// Streams that ask again, and when; the earliest first.
+    pausing: BinaryHeap<Reverse<(u64, usize, usize)>>,
 }
 
 /// Opens the streams, says `steady`, measures for `seconds`, says the outcome, and holds everything open until
@@ -75,7 +76,7 @@ pub(crate) fn run(addr: SocketAddr, load: &Load, seconds: u32, certificates: Opt
         opened: 0,
         asked: 0,
         probe_at: None,
-        pausing: VecDeque::new(),
+        pausing: BinaryHeap::new(),
     };
     client.ramp()?;
     writeln!(io::stdout(), "steady")?;
@@ -184,7 +185,7 @@ impl Client<'_> {
 
     /// Waits for at most `ns`, and takes in what came.
     fn turn(&mut self, ns: u64) -> Result<()> {
-        let ns = self.pausing.front().map_or(ns, |(when, ..)| ns.min(when.saturating_sub(now())));
+        let ns = self.pausing.peek().map_or(ns, |Reverse((when, ..))| ns.min(when.saturating_sub(now())));
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(ns).unwrap_or(0) };
         let mut events = Vec::with_capacity(1024);
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
@@ -195,7 +196,7 @@ impl Client<'_> {
             let data = event.data;
             self.receive(usize::try_from(data.u64())?)?;
         }
-        while let Some((_, at, stream)) = self.pausing.pop_front_if(|(when, ..)| *when <= now()) {
+        while let Some((_, at, stream)) = self.pop_due() {
             self.again(at, stream)?;
         }
         self.probe()?;
@@ -210,6 +211,7 @@ impl Client<'_> {
     fn receive(&mut self, at: usize) -> Result<()> {
         let line = &mut self.lines[at];
         line.receive(&mut self.shared)?;
+        let arrived = now();
         let first = line.streams.first().context("a connection without streams")?;
         let (id, turn, begun) = (first.id, first.turn, first.begun);
         let closes = line.closes() || self.load.renews(id, turn);
@@ -239,12 +241,25 @@ impl Client<'_> {
             if !self.lines[at].streams[stream].ended || self.is_enough() {
                 continue;
             }
-            match self.load.pause_ms {
-                0 => self.again(at, stream)?,
-                pause => self.pausing.push_back((now() + pause * 1_000_000, at, stream)),
+            // By its own clock, not by the answer's: else answers that came together would be followed by requests that do.
+            let place = &mut self.lines[at].streams[stream];
+            place.due_at = (place.due_at + self.load.period_ms * 1_000_000).max(arrived);
+            if place.due_at > arrived {
+                self.pausing.push(Reverse((place.due_at, at, stream)));
+            } else {
+                self.again(at, stream)?;
             }
         }
         Ok(())
+    }
+
+    /// The next stream whose time to ask again has come.
+    fn pop_due(&mut self) -> Option<(u64, usize, usize)> {
+        let Reverse((when, ..)) = self.pausing.peek()?;
+        if *when > now() {
+            return None;
+        }
+        self.pausing.pop().map(|Reverse(due)| due)
     }
 
     /// Sends the next request of a stream on the same connection.
