@@ -38,7 +38,7 @@ pub(crate) struct Load {
     pub(crate) background: bool,
     /// Memory is read once more, some time after everything was closed.
     pub(crate) settles: bool,
-    /// How long after its last request was due a stream's next one is: at once where the answer takes longer, or this is 0.
+    /// A stream asks so often, at times of its own; where an answer takes longer, at the next of them. 0: right after each answer.
     pub(crate) period_ms: u64,
     /// The client ends after so many streams; otherwise with the window.
     pub(crate) total: Option<u64>,

@@ -241,14 +241,16 @@ impl Client<'_> {
             if !self.lines[at].streams[stream].ended || self.is_enough() {
                 continue;
             }
-            // By its own clock, not by the answer's: else answers that came together would be followed by requests that do.
-            let place = &mut self.lines[at].streams[stream];
-            place.due_at = (place.due_at + self.load.period_ms * 1_000_000).max(arrived);
-            if place.due_at > arrived {
-                self.pausing.push(Reverse((place.due_at, at, stream)));
-            } else {
+            if self.load.period_ms == 0 {
                 self.again(at, stream)?;
+                continue;
             }
+            // By its own clock, not by the answer's: else answers that came together, and all after a stall of the machine,
+            // would be followed by requests that do, for ever.
+            let period = self.load.period_ms * 1_000_000;
+            let place = &mut self.lines[at].streams[stream];
+            place.due_at += (arrived.saturating_sub(place.due_at) / period + 1) * period;
+            self.pausing.push(Reverse((place.due_at, at, stream)));
         }
         Ok(())
     }
