@@ -81,13 +81,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut polled = this.future.poll(cx);
-        if let Poll::Ready(Ok(response)) = &mut polled
-            && let Some((witness, record)) = this.attached.take()
-        {
-            let status = response.status().as_u16();
-            response.body_mut().attach(move |end| witness.tell(&record, status, end));
-        }
-        polled
+        this.future.poll(cx).map_ok(|mut response| {
+            if let Some((witness, record)) = this.attached.take() {
+                let status = response.status().as_u16();
+                response.body_mut().attach(move |end| witness.tell(&record, status, end));
+            }
+            response
+        })
     }
 }

@@ -17,9 +17,9 @@
 //! [`PATIENCE`], so that at any load but the slightest a turn has one call that waits, and it is this one. tokio then
 //! asks its own instance as well, once and without waiting (1.54, `current_thread::Context::park`): that serves
 //! timers and what comes from other threads in every turn. When nobody was woken within the patience, the thread
-//! sleeps in tokio's instance, and does so the next few times at once. Ours is registered there (muted while the worker is busy), and a task (`pump`) makes the
-//! turn when it reports something; it also does so where `park` is not called, because tasks keep each other awake or
-//! because the runtime is a test's and has no such hook.
+//! sleeps in tokio's instance, and does so the next few times at once. Ours is registered there (muted while the worker
+//! is busy), and a task (`pump`) makes the turn when it reports something; it also does so where `park` is not called,
+//! because tasks keep each other awake or because the runtime is a test's and has no such hook.
 //!
 //! What this costs: timers, connections handed over by another worker, phases and names looked up may be late by the
 //! patience, where sockets are silent for as long. tokio's timers tell no shorter times apart.

@@ -68,6 +68,23 @@ fn a_silent_worker_sleeps() {
 }
 
 #[test]
+fn a_worker_that_has_waited_in_vain_goes_to_sleep_at_once() {
+    const SLEEPS: u64 = 45;
+    on_epoll(|| async {
+        let (near, far) = both_ends();
+        sleep(Duration::from_millis(10)).await;
+        let before = told();
+        for _ in 0..SLEEPS {
+            sleep(Duration::from_millis(3)).await;
+        }
+        // One in nine waits first; some room for wake-ups of other kinds.
+        let turns = told().turns - before.turns;
+        assert!(turns < SLEEPS / 3, "{turns}");
+        drop((near, far));
+    });
+}
+
+#[test]
 fn what_comes_to_a_sleeping_worker_wakes_it() {
     on_epoll(|| async {
         let (mut conn, mut far) = tcp_pair();
