@@ -108,7 +108,14 @@ impl Way<'_> {
     }
 
     fn request(&self, path_and_query: Rc<str>, headers: Rc<HeaderMap>, body: Bytes) -> Request {
-        Request { method: self.call.method.clone(), path_and_query, headers, credentials: Vec::new(), body }
+        Request {
+            method: self.call.method.clone(),
+            path_and_query,
+            headers,
+            credentials: Vec::new(),
+            body,
+            streams: self.call.streams(),
+        }
     }
 
     fn translated(&self) -> Result<Leaving, Error> {
@@ -175,7 +182,14 @@ impl Way<'_> {
         }
         let body = self.with_extras(Bytes::from(std::mem::take(&mut sent.body)))?;
         let path = native::azure_path(self.upstream(), self.model(), &sent.path);
-        Ok(Request { method: Method::POST, path_and_query: path.into(), headers, credentials: Vec::new(), body })
+        Ok(Request {
+            method: Method::POST,
+            path_and_query: path.into(),
+            headers,
+            credentials: Vec::new(),
+            body,
+            streams: self.call.streams(),
+        })
     }
 
     /// The body with the members that the target gets on top of it. Only then it is read as a document.

@@ -40,6 +40,7 @@ async fn ask(worker: &Worker, upstream: UpstreamId, key: usize, probe: &config::
         headers: Rc::new(HeaderMap::new()),
         credentials: Vec::new(),
         body: Bytes::new(),
+        streams: false,
     };
     if authorize(worker, upstream, &mut request).is_err() {
         return false;

@@ -124,6 +124,7 @@ fn request(upstream: &Upstream, call: &Call, model: Option<&str>) -> Result<Requ
         headers: own,
         credentials: Vec::new(),
         body: Bytes::new(),
+        streams: true,
     })
 }
 

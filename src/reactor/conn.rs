@@ -175,8 +175,8 @@ impl Conn {
     }
 
     /// Whether small writes may wait until all tasks that are ready have had their turn, to go to the kernel one after the
-    /// other: for the chunks of a running stream, never for what somebody waits for. Taking it back sends what waits.
-    /// Over io_uring all writes do.
+    /// other: for the chunks of a running stream, for whole answers and what asks for them, never for a first token.
+    /// Taking it back sends what waits. Over io_uring all writes do.
     pub fn batch_writes(&self, batched: bool) {
         match &self.driver {
             Driver::Epoll(socket) => socket.batch_writes(batched),

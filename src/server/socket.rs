@@ -37,12 +37,14 @@ pub(super) struct Socket {
 impl Socket {
     pub(super) fn new(io: Io, link: Rc<Link>, http1: bool) -> Self {
         let place = http1.then(|| Place::Head(HeadWatch::default()));
+        io.conn().batch_writes(http1);
         Self { io, link, place, early: Bytes::new(), bell: Bell::default() }
     }
 
     /// From here on bytes are nobody's messages. Those that came early are read first.
     pub(super) fn become_raw(&mut self) {
         self.place = None;
+        self.batch_writes(false);
     }
 
     /// See [`Conn::batch_writes`](crate::reactor::Conn::batch_writes).

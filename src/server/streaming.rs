@@ -81,6 +81,7 @@ where
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     pub(super) fn new(socket: Socket, response: Response<Outbound<B>>) -> Self {
+        socket.batch_writes(false);
         let (head, body) = response.into_parts();
         let (body, exchange) = body.into_parts();
         Self {
@@ -111,7 +112,7 @@ where
 
     /// Ends the exchange. The socket, and whether another request may come on it.
     pub(super) fn over(self) -> (Socket, bool) {
-        self.socket.batch_writes(false);
+        self.socket.batch_writes(true);
         (self.socket, !self.is_last)
     }
 

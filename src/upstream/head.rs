@@ -27,6 +27,9 @@ pub struct Request {
     pub credentials: Vec<(HeaderName, HeaderValue)>,
     /// The whole body; whoever received it has bounded it. Cheap to clone.
     pub body: Bytes,
+    /// A stream is asked for: its first token is waited for, so the request leaves at once. Others may leave together with
+    /// those of their turn.
+    pub streams: bool,
 }
 
 impl fmt::Debug for Request {
@@ -243,6 +246,7 @@ mod tests {
             headers: Rc::new(headers.collect()),
             credentials,
             body: Bytes::new(),
+            streams: false,
         }
     }
 

@@ -126,6 +126,7 @@ impl Link {
     async fn ask(&mut self, origin: &Origin, request: &Request, wanted: Wanted) -> Result<Head, SendError> {
         self.lease.set(ConnectionState::Active);
         self.io.conn().urgent(true);
+        self.io.conn().batch_writes(wanted == Wanted::Answer && !request.streams);
         let mut begun = false;
         let mut reading = Reading::default();
         let answer = poll_fn(|cx| {

@@ -43,6 +43,31 @@ fn a_connection_that_was_closed_while_unused_costs_nobody_a_request() {
     }
 }
 
+/// Requests that come together, and answers that do, may leave in a row.
+#[test]
+fn whole_answers_of_a_crowd_are_each_their_own() {
+    let lab = Setup::new().server("workers = 1\npin = false").lab(Http::One);
+    let mut crowd: Vec<_> = (0..40).map(|_| lab.client()).collect();
+    for round in 0..10 {
+        let connection = if round == 9 { "close" } else { "keep-alive" };
+        let names = (0..crowd.len()).map(|client| format!("{client} in {round}"));
+        let bodies: Vec<_> = names.map(|name| format!(r#"{{"model":"m","input":"{name}"}}"#)).collect();
+        for (client, body) in crowd.iter_mut().zip(&bodies) {
+            client.ask("POST", "/v1/embeddings", &[("connection", connection)], body.as_bytes());
+        }
+        let exchanges: Vec<_> = crowd.iter().map(|_| lab.upstream.next()).collect();
+        for exchange in exchanges {
+            let said = exchange.text().to_owned();
+            exchange.answer(200, &[("content-type", "application/json")], said.as_bytes());
+        }
+        for (client, body) in crowd.iter_mut().zip(&bodies) {
+            let (head, rest) = client.answer();
+            assert_eq!((head.status(), &rest.text()), (200, body), "{round}");
+        }
+    }
+    lab.until_idle();
+}
+
 #[test]
 fn what_the_protocol_allows_in_between_is_taken() {
     let lab = Setup::new().lab(Http::One);

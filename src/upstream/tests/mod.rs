@@ -99,6 +99,7 @@ fn request() -> Request {
         headers: Rc::new(HeaderMap::new()),
         credentials: Vec::new(),
         body: Bytes::from_static(b"{}"),
+        streams: false,
     }
 }
 
