@@ -184,6 +184,15 @@ impl Conn {
         }
     }
 
+    /// Bytes that writes have taken before the socket failed, and that have never left: the last ones. 0 while it is not known
+    /// whether it has.
+    pub fn lost(&self) -> usize {
+        match &self.driver {
+            Driver::Epoll(socket) => socket.lost(),
+            Driver::Uring(socket) => socket.lost(),
+        }
+    }
+
     /// From now on what comes here is acknowledged with the second segment, or after some 40 ms, instead of with
     /// each read. Until that time is over once: then the kernel acknowledges at once again, and says so to
     /// [`delays_acks`](Self::delays_acks). One system call.

@@ -85,7 +85,7 @@ impl Link {
     /// has left is heard; the rest goes on beside its body.
     ///
     /// # Errors
-    /// `sent: false` only if no byte was written: the socket took nothing.
+    /// `sent: false` only if no byte was written: the socket took nothing, or has failed before what it took could leave.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection at once.
@@ -138,7 +138,7 @@ impl Link {
             self.poll_head(cx, &request.method, &mut reading, wanted)
         })
         .await;
-        answer.map_err(|cause| SendError::response(self.outgoing.has_begun(), cause))
+        answer.map_err(|cause| SendError::response(self.outgoing.had_begun(&self.io), cause))
     }
 
     /// The answer that begins with `head`.

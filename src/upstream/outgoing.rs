@@ -15,9 +15,9 @@ use crate::reactor::Io;
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     rest: Rest,
-    /// Any byte has left, or may have. Under TLS that counts plain bytes that rustls has taken, sent or not: an
+    /// Bytes that have left, or may have. Under TLS that counts plain bytes that rustls has taken, sent or not: an
     /// overestimate, which is the safe side.
-    sent: bool,
+    taken: usize,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +60,18 @@ impl Outgoing {
 
     /// Whether any byte has left, or may have.
     pub(super) fn has_begun(&self) -> bool {
-        self.sent
+        self.taken > 0
+    }
+
+    /// The same after a failure, which is when it can be told whether what waited with others of its lap has left.
+    pub(super) fn had_begun(&self, io: &Io) -> bool {
+        match io {
+            Io::Plain(conn) => {
+                conn.batch_writes(false);
+                self.taken > conn.lost()
+            }
+            Io::Tls(_) => self.has_begun(),
+        }
     }
 
     /// Why the rest will never leave. The upstream may have answered before it closed, so whoever sent
@@ -83,14 +94,14 @@ impl Outgoing {
                     return;
                 }
                 Poll::Ready(Ok(written)) => {
-                    self.sent = true;
+                    self.taken += written;
                     let of_head = written.min(head.remaining());
                     head.advance(of_head);
                     body.advance(written - of_head);
                 }
                 Poll::Ready(Err(error)) => {
                     // tokio-rustls reports an error without saying how many records left before it.
-                    self.sent |= matches!(io, Io::Tls(_));
+                    self.taken += usize::from(matches!(io, Io::Tls(_)));
                     self.rest = Rest::Failed(error);
                     return;
                 }

@@ -52,8 +52,8 @@ struct Piece {
 enum Left {
     /// The kernel's buffer is full.
     Bytes(Bytes),
-    /// Some of what was taken can't be sent.
-    Failed(Errno),
+    /// So many bytes of what was taken can't be sent.
+    Failed(Errno, usize),
 }
 
 impl Outgoing {
@@ -90,8 +90,16 @@ impl Outgoing {
     /// Why nothing more can be written to this socket, if it has failed.
     pub(super) fn failure(&self, key: u32) -> Option<Errno> {
         match self.left.get(&key) {
-            Some(Left::Failed(errno)) => Some(*errno),
+            Some(Left::Failed(errno, _)) => Some(*errno),
             _ => None,
+        }
+    }
+
+    /// How much was taken of this socket's and will never leave.
+    pub(super) fn lost(&self, key: u32) -> usize {
+        match self.left.get(&key) {
+            Some(Left::Failed(_, lost)) => *lost,
+            _ => 0,
         }
     }
 
@@ -110,8 +118,10 @@ impl Outgoing {
 
     /// The second piece of a lap whose first was too much. Behind a failure it is lost with it.
     fn leave_behind(&mut self, key: u32, piece: &[u8]) {
-        if let Some(Left::Bytes(left)) = self.left.get_mut(&key) {
-            *left = [left, piece].concat().into();
+        match self.left.get_mut(&key) {
+            Some(Left::Bytes(left)) => *left = [left, piece].concat().into(),
+            Some(Left::Failed(_, lost)) => *lost += piece.len(),
+            None => {}
         }
     }
 
@@ -130,7 +140,8 @@ impl Outgoing {
                 false
             }
             Err(errno) => {
-                self.leave(key, entry, Left::Failed(errno));
+                let lost = bytes.len();
+                self.leave(key, entry, Left::Failed(errno, lost));
                 true
             }
         }
@@ -170,7 +181,7 @@ impl Core {
             match send_to(entry, piece) {
                 Ok(sent) if sent == piece.len() => {}
                 Ok(sent) => outgoing.leave(key, entry, Left::Bytes(Bytes::copy_from_slice(&piece[sent..]))),
-                Err(errno) => outgoing.leave(key, entry, Left::Failed(errno)),
+                Err(errno) => outgoing.leave(key, entry, Left::Failed(errno, piece.len())),
             }
         }
         bytes.clear();

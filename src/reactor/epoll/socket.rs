@@ -171,6 +171,11 @@ impl Socket {
         }
     }
 
+    /// See [`Conn::lost`](crate::reactor::Conn::lost).
+    pub(in crate::reactor) fn lost(&self) -> usize {
+        self.poller.core().outgoing.lost(self.key)
+    }
+
     /// What was taken and has failed since.
     pub(in crate::reactor) fn flush(&self) -> io::Result<()> {
         let core = self.poller.core();

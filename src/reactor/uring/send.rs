@@ -104,16 +104,16 @@ impl Core {
         match result {
             Ok(sent) => send.start += sent as usize,
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(error) => {
-                send.error = Some(error);
-                send.start = send.end;
+            Err(error) => send.error = Some(error),
+        }
+        // Behind an error, what has never left.
+        if send.error.is_none() {
+            // A cancelled send that has sent a part says how much.
+            if send.start < send.end && !send.given_up {
+                return self.begin_send(key);
             }
+            (send.start, send.end) = (0, 0);
         }
-        // A cancelled send that has sent a part says how much.
-        if send.start < send.end && !send.given_up {
-            return self.begin_send(key);
-        }
-        (send.start, send.end) = (0, 0);
         let waker = send.waker.take();
         if let Some(block) = self.entry(key).send.block.take() {
             self.blocks.give(block);
@@ -124,6 +124,12 @@ impl Core {
     /// What was accepted is on its way, as with a kernel's socket; only its failure is told.
     pub(super) fn flush(&mut self, key: u32) -> io::Result<()> {
         self.entry(key).send.error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// How much of what was accepted has not left before the socket failed.
+    pub(super) fn lost(&mut self, key: u32) -> usize {
+        let send = &self.entry(key).send;
+        send.error.map_or(0, |_| send.end - send.start)
     }
 
     /// Ends the sending side, after everything that was accepted.

@@ -154,6 +154,10 @@ impl Socket {
         self.with(Core::flush)
     }
 
+    pub(in crate::reactor) fn lost(&self) -> usize {
+        self.with(Core::lost)
+    }
+
     pub(in crate::reactor) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.with(|core, key| core.poll_shutdown(key, cx))
     }

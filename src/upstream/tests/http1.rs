@@ -1,16 +1,23 @@
 //! HTTP/1.1: reuse, framing, cuts, cancellation.
 
+use std::future::{Future, poll_fn};
+use std::io::{Read, Write};
+use std::net::TcpListener as StdListener;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 
 use super::{Bench, CollectAll, listen, read_request, run, upstream};
-use crate::config::Upstream;
+use crate::config::{Address, Upstream};
+use crate::reactor::{Conn, SocketOptions};
 use crate::units::UpstreamId;
 use crate::upstream::{BodyErrorKind, Framing};
 
@@ -124,6 +131,63 @@ fn a_connection_closed_while_unused_is_never_noticed() {
         assert_eq!(accepted.get(), 1000);
         bench.pool.sweep();
         assert_eq!(bench.open(), 0);
+    });
+}
+
+/// From now until the next turn small writes wait for the end of their lap: the last turn has found many sockets ready.
+async fn crowd() {
+    let listener = StdListener::bind("127.0.0.1:0").expect("a port");
+    let address = Address::Tcp(listener.local_addr().expect("bound"));
+    let mut pairs = Vec::new();
+    for _ in 0..5 {
+        let conn = Conn::connect(&address, SocketOptions::default()).await.expect("connected");
+        let (far, _) = listener.accept().expect("accepted");
+        far.set_nonblocking(true).expect("a flag");
+        conn.batch_writes(true);
+        pairs.push((conn, far));
+    }
+    for round in 0.. {
+        assert!(round < 100, "no turn finds them together");
+        for (_, far) in &mut pairs {
+            far.write_all(b"x").expect("written");
+        }
+        for (conn, _) in &mut pairs {
+            assert_eq!(conn.read(&mut [0; 8]).await.expect("read"), 1);
+        }
+        let (conn, far) = &mut pairs[0];
+        conn.write_all(b"y").await.expect("taken");
+        if far.read(&mut [0; 8]).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_request_that_has_never_left_its_lap_is_sent_again() {
+    run(async {
+        let (kept, mut connections) = mpsc::channel(1);
+        let (address, accepted) = listen(move |number, mut stream| {
+            let kept = kept.clone();
+            async move {
+                read_request(&mut stream).await.expect("a request");
+                stream.write_all(CHUNKED.as_bytes()).await.expect("written");
+                if number == 0 {
+                    kept.send(stream).await.expect("kept");
+                }
+            }
+        })
+        .await;
+        let bench = Bench::new(upstream(address));
+        assert_eq!(bench.fetch().await.expect("whole"), "hello world");
+        let first = connections.recv().await.expect("the connection");
+        crowd().await;
+        let mut sending = pin!(bench.send());
+        assert!(poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await.is_pending());
+        SockRef::from(&first).set_linger(Some(Duration::ZERO)).expect("an option");
+        drop(first);
+        let response = sending.await.expect("sent again");
+        assert_eq!(response.collect_all().await.expect("whole").to_bytes(), "hello world");
+        assert_eq!(accepted.get(), 2);
     });
 }
 

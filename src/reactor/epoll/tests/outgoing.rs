@@ -194,7 +194,10 @@ fn a_failure_is_told_with_the_next_write() {
         SockRef::from(&far).set_linger(Some(std::time::Duration::ZERO)).expect("an option");
         drop(far);
         write(&mut conn, b"lost").await;
+        write(&mut conn, b" and lost").await;
+        assert_eq!(conn.lost(), 0);
         yield_now().await;
+        assert_eq!(conn.lost(), 13);
         let flushed = std::future::poll_fn(|cx: &mut Context<'_>| Pin::new(&mut conn).poll_flush(cx)).await;
         flushed.expect_err("it failed");
         conn.write(b"lost too").await.expect_err("it failed");

@@ -113,6 +113,24 @@ fn a_half_closed_peer_is_still_written_to() {
 }
 
 #[test]
+fn what_was_accepted_and_has_never_left_is_counted() {
+    on_rings(|| async {
+        let (mut conn, far) = tcp_pair();
+        SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("set");
+        drop(far);
+        conn.write_all(b"into").await.expect("accepted");
+        conn.write_all(b" the void").await.expect("accepted");
+        assert_eq!(conn.lost(), 0);
+        while conn.flush().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(conn.lost(), 13);
+        conn.write_all(b"and on").await.expect_err("it has failed");
+        assert_eq!(conn.lost(), 13);
+    });
+}
+
+#[test]
 fn a_reset_is_an_error_once_and_writing_fails() {
     on_each(|| async {
         let (mut conn, far) = tcp_pair();
