@@ -14,7 +14,7 @@ use crate::signal::Phase;
 use crate::telemetry::Telemetry;
 use crate::telemetry::health::{Health, Readiness};
 
-/// How often the ends of the worker threads are looked for while draining.
+/// How often the ends of the worker threads are looked for once they have come to theirs.
 const JOIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// From the drain deadline to the exit: time for the last error events to reach their clients.
@@ -33,7 +33,7 @@ impl Stop {
     /// returns at once.
     pub(super) async fn on_signal(self, threads: Vec<JoinHandle<()>>) -> anyhow::Result<()> {
         let mut signals = Signals::new()?;
-        let ended = all_ended(&threads);
+        let ended = all_ended(&self.phase, &threads);
         tokio::pin!(ended);
         tokio::select! {
             name = signals.next() => tracing::info!(signal = name, "draining"),
@@ -63,7 +63,9 @@ impl Stop {
     }
 }
 
-async fn all_ended(threads: &[JoinHandle<()>]) {
+/// Each worker holds a receiver of the phase until only its runtime is left to be taken down.
+async fn all_ended(phase: &watch::Sender<Phase>, threads: &[JoinHandle<()>]) {
+    phase.closed().await;
     while !threads.iter().all(JoinHandle::is_finished) {
         sleep(JOIN_INTERVAL).await;
     }

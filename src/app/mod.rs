@@ -97,7 +97,7 @@ pub fn run(mut config: Config, no_color: bool, report: impl FnOnce(&Started)) ->
         };
         threads.push(ready.run(move || Box::pin(worker::run(parts))));
     }
-    drop(senders);
+    drop((senders, phases));
 
     health.reached(Readiness::Ready);
     let started = Started { listening, admin: admin_url, workers, warnings };
