@@ -182,14 +182,7 @@ impl Way<'_> {
         }
         let body = self.with_extras(Bytes::from(std::mem::take(&mut sent.body)))?;
         let path = native::azure_path(self.upstream(), self.model(), &sent.path);
-        Ok(Request {
-            method: Method::POST,
-            path_and_query: path.into(),
-            headers,
-            credentials: Vec::new(),
-            body,
-            streams: self.call.streams(),
-        })
+        Ok(Request { method: Method::POST, ..self.request(path.into(), headers, body) })
     }
 
     /// The body with the members that the target gets on top of it. Only then it is read as a document.

@@ -138,7 +138,7 @@ impl Link {
             self.poll_head(cx, &request.method, &mut reading, wanted)
         })
         .await;
-        answer.map_err(|cause| SendError::response(self.outgoing.had_begun(&self.io), cause))
+        answer.map_err(|cause| SendError::response(self.outgoing.may_have_left(&self.io), cause))
     }
 
     /// The answer that begins with `head`.

@@ -63,8 +63,8 @@ impl Outgoing {
         self.taken > 0
     }
 
-    /// The same after a failure, which is when it can be told whether what waited with others of its lap has left.
-    pub(super) fn had_begun(&self, io: &Io) -> bool {
+    /// The same after a failure: what still waits with others of its lap is sent, to see whether it can be.
+    pub(super) fn may_have_left(&self, io: &Io) -> bool {
         match io {
             Io::Plain(conn) => {
                 conn.batch_writes(false);
