@@ -1,6 +1,8 @@
 //! What targets do to their health: breakers and their probes, streams that are cut, and outliers.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::support::Gateway;
 use crate::support::client::{Client, Leave, Reader};
@@ -184,18 +186,32 @@ fn no_more_than_half_of_a_tier_is_left_out() {
 fn a_target_that_is_back_gets_its_share_step_by_step() {
     const PART: Duration = Duration::from_millis(500);
     const SLOW_START: Duration = Duration::from_secs(3);
+    let well = Arc::new(AtomicBool::new(false));
+    let rule = Arc::clone(&well);
     let (gateway, members) = beside_others(
-        |asked: &Asked| if asked.number < 5 { crowd::failing(500) } else { quick(asked) },
+        move |asked: &Asked| if rule.load(Ordering::SeqCst) { quick(asked) } else { crowd::failing(500) },
         "[health]\nbreaker_open = \"100ms\"\nbreaker_open_max = \"100ms\"\nslow_start = \"3s\"",
     );
-    let load = Load { every: Duration::from_millis(2), ..Load::new(gateway.address(0), 0..3_000) };
-    assert!(load.run().iter().all(|got| got.is_right(true)));
-    let came: Vec<_> = members[0].seen().into_iter().map(|seen| seen.came).collect();
-    let back = came[5];
-    let of_part =
-        |from| came.iter().filter(|came| (from..from + PART).contains(&came.duration_since(back))).count();
-    let parts = [Duration::ZERO, SLOW_START].map(of_part);
-    tell(&format!("{parts:?} requests in the first half second, and in one after the slow start"));
-    assert!(parts[0] * 2 < parts[1], "{parts:?}");
-    assert!(parts[1] > 40, "a third of 250: {parts:?}");
+    let load = |marks| Load { every: Duration::from_millis(2), ..Load::new(gateway.address(0), marks) };
+    assert!(load(0..200).run().iter().all(|got| got.is_right(true)));
+    // No request is under way that was sent before the breaker opened.
+    assert!(!in_state(&gateway, "bad", "closed"));
+    let before = members.each_ref().map(Member::count);
+    well.store(true, Ordering::SeqCst);
+    assert!(load(200..3_200).run().iter().all(|got| got.is_right(true)));
+    let came: [Vec<_>; 3] =
+        [0, 1, 2].map(|n| members[n].seen().into_iter().skip(before[n]).map(|seen| seen.came).collect());
+    let back = came[0][0];
+    // Of all requests: how many there are in a part is the machine's affair.
+    let share_of_part = |from| {
+        let of_part = |came: &Vec<Instant>| {
+            came.iter().filter(|came| (from..from + PART).contains(&(**came - back))).count()
+        };
+        let counts = came.each_ref().map(of_part);
+        counts[0] as f64 / counts.iter().sum::<usize>() as f64
+    };
+    let shares = [Duration::ZERO, SLOW_START].map(share_of_part);
+    tell(&format!("{shares:.2?} of all requests in the first half second, and in one after the slow start"));
+    assert!(shares[0] * 2.0 < shares[1], "{shares:?}");
+    assert!(shares[1] > 0.2, "a third of them: {shares:?}");
 }
